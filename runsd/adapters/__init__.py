@@ -1,0 +1,1 @@
+"""How an attempt executes. The engine knows no more of it than `base` says."""

@@ -65,6 +65,10 @@ class NotPossible(RunsdError):
     """The state of things forbids it now; `message` says what would have to change."""
 
 
+class Damaged(RunsdError):
+    """What was recorded is not there any more as it was."""
+
+
 class Overloaded(RunsdError):
     """There is no room for it now; the same call may go through later."""
 

@@ -130,7 +130,7 @@ class RunError(_message.Message):
     """For a person: what went wrong, in a sentence."""
     code: _builtins.str
     """For a program. The daemon's own: `exit_code`, `signal`, `exception`, `timeout`, `expired`,
-    `interrupted`, `output_limit`, `output_invalid`, `start_failed`, `target_not_found`.
+    `interrupted`, `output_limit`, `output_invalid`, `start_failed`, `target_not_found`, `internal`.
     """
     detail_json: _builtins.str
     """JSON: further facts, such as a traceback. May be empty."""

@@ -75,12 +75,12 @@ class RunsStub:
                 request_serializer=runs_dot_v1_dot_runs__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
-        self.Events = channel.unary_unary(
+        self.Events = channel.unary_stream(
                 '/runs.v1.Runs/Events',
                 request_serializer=runs_dot_v1_dot_runs__pb2.EventsRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.EventsResponse.FromString,
                 _registered_method=True)
-        self.WatchEvents = channel.unary_unary(
+        self.WatchEvents = channel.unary_stream(
                 '/runs.v1.Runs/WatchEvents',
                 request_serializer=runs_dot_v1_dot_runs__pb2.WatchEventsRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.WatchEventsResponse.FromString,
@@ -90,7 +90,7 @@ class RunsStub:
                 request_serializer=runs_dot_v1_dot_runs__pb2.ListArtifactsRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.ListArtifactsResponse.FromString,
                 _registered_method=True)
-        self.ReadArtifact = channel.unary_unary(
+        self.ReadArtifact = channel.unary_stream(
                 '/runs.v1.Runs/ReadArtifact',
                 request_serializer=runs_dot_v1_dot_runs__pb2.ReadArtifactRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.ReadArtifactResponse.FromString,
@@ -239,12 +239,12 @@ def add_RunsServicer_to_server(servicer, server):
                     request_deserializer=runs_dot_v1_dot_runs__pb2.ListEventsRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.ListEventsResponse.SerializeToString,
             ),
-            'Events': grpc.unary_unary_rpc_method_handler(
+            'Events': grpc.unary_stream_rpc_method_handler(
                     servicer.Events,
                     request_deserializer=runs_dot_v1_dot_runs__pb2.EventsRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.EventsResponse.SerializeToString,
             ),
-            'WatchEvents': grpc.unary_unary_rpc_method_handler(
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
                     request_deserializer=runs_dot_v1_dot_runs__pb2.WatchEventsRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.WatchEventsResponse.SerializeToString,
@@ -254,7 +254,7 @@ def add_RunsServicer_to_server(servicer, server):
                     request_deserializer=runs_dot_v1_dot_runs__pb2.ListArtifactsRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.ListArtifactsResponse.SerializeToString,
             ),
-            'ReadArtifact': grpc.unary_unary_rpc_method_handler(
+            'ReadArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadArtifact,
                     request_deserializer=runs_dot_v1_dot_runs__pb2.ReadArtifactRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.ReadArtifactResponse.SerializeToString,
@@ -498,7 +498,7 @@ class Runs:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/runs.v1.Runs/Events',
@@ -525,7 +525,7 @@ class Runs:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/runs.v1.Runs/WatchEvents',
@@ -579,7 +579,7 @@ class Runs:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/runs.v1.Runs/ReadArtifact',

@@ -67,16 +67,16 @@ class RunsStub:
     """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]
     """Gives a page of a run's events, oldest first."""
-    Events: _grpc.UnaryUnaryMultiCallable[_runs_pb2.EventsRequest, _runs_pb2.EventsResponse]
+    Events: _grpc.UnaryStreamMultiCallable[_runs_pb2.EventsRequest, _runs_pb2.EventsResponse]
     """Streams a run's events in order: those that are there, then, if asked to follow, each as it is
     committed. Ends with OK right after the terminal event. A client that lost the stream goes on
     from the last `event_id` it has seen.
     """
-    WatchEvents: _grpc.UnaryUnaryMultiCallable[_runs_pb2.WatchEventsRequest, _runs_pb2.WatchEventsResponse]
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_runs_pb2.WatchEventsRequest, _runs_pb2.WatchEventsResponse]
     """Streams the events of all runs of a project in the order of their commits, for ever."""
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListArtifactsRequest, _runs_pb2.ListArtifactsResponse]
     """Lists the files that a run left, by name."""
-    ReadArtifact: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ReadArtifactRequest, _runs_pb2.ReadArtifactResponse]
+    ReadArtifact: _grpc.UnaryStreamMultiCallable[_runs_pb2.ReadArtifactRequest, _runs_pb2.ReadArtifactResponse]
     """Streams the content of one artifact. DATA_LOSS when the file is no longer what was recorded."""
 
 @_typing.type_check_only
@@ -113,16 +113,16 @@ class RunsAsyncStub(RunsStub):
     """
     ListEvents: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Gives a page of a run's events, oldest first."""
-    Events: _aio.UnaryUnaryMultiCallable[_runs_pb2.EventsRequest, _runs_pb2.EventsResponse]  # type: ignore[assignment]
+    Events: _aio.UnaryStreamMultiCallable[_runs_pb2.EventsRequest, _runs_pb2.EventsResponse]  # type: ignore[assignment]
     """Streams a run's events in order: those that are there, then, if asked to follow, each as it is
     committed. Ends with OK right after the terminal event. A client that lost the stream goes on
     from the last `event_id` it has seen.
     """
-    WatchEvents: _aio.UnaryUnaryMultiCallable[_runs_pb2.WatchEventsRequest, _runs_pb2.WatchEventsResponse]  # type: ignore[assignment]
+    WatchEvents: _aio.UnaryStreamMultiCallable[_runs_pb2.WatchEventsRequest, _runs_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Streams the events of all runs of a project in the order of their commits, for ever."""
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListArtifactsRequest, _runs_pb2.ListArtifactsResponse]  # type: ignore[assignment]
     """Lists the files that a run left, by name."""
-    ReadArtifact: _aio.UnaryUnaryMultiCallable[_runs_pb2.ReadArtifactRequest, _runs_pb2.ReadArtifactResponse]  # type: ignore[assignment]
+    ReadArtifact: _aio.UnaryStreamMultiCallable[_runs_pb2.ReadArtifactRequest, _runs_pb2.ReadArtifactResponse]  # type: ignore[assignment]
     """Streams the content of one artifact. DATA_LOSS when the file is no longer what was recorded."""
 
 class RunsServicer(metaclass=_abc_1.ABCMeta):
@@ -210,7 +210,7 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _runs_pb2.EventsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_runs_pb2.EventsResponse, _abc.Awaitable[_runs_pb2.EventsResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_runs_pb2.EventsResponse], _abc.AsyncIterator[_runs_pb2.EventsResponse]]:
         """Streams a run's events in order: those that are there, then, if asked to follow, each as it is
         committed. Ends with OK right after the terminal event. A client that lost the stream goes on
         from the last `event_id` it has seen.
@@ -221,7 +221,7 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _runs_pb2.WatchEventsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_runs_pb2.WatchEventsResponse, _abc.Awaitable[_runs_pb2.WatchEventsResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_runs_pb2.WatchEventsResponse], _abc.AsyncIterator[_runs_pb2.WatchEventsResponse]]:
         """Streams the events of all runs of a project in the order of their commits, for ever."""
 
     @_abc_1.abstractmethod
@@ -237,7 +237,7 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _runs_pb2.ReadArtifactRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_runs_pb2.ReadArtifactResponse, _abc.Awaitable[_runs_pb2.ReadArtifactResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_runs_pb2.ReadArtifactResponse], _abc.AsyncIterator[_runs_pb2.ReadArtifactResponse]]:
         """Streams the content of one artifact. DATA_LOSS when the file is no longer what was recorded."""
 
 def add_RunsServicer_to_server(servicer: RunsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

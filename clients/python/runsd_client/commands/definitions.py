@@ -1,0 +1,42 @@
+"""`runs targets` and `runs reload`: what there is to run."""
+
+from __future__ import annotations
+
+from runsd_client.commands import options
+from runsd_client.commands.connection import connect
+from runsd_client.commands.formats import show_targets
+from runsd_client.commands.terminal import Screen
+
+
+def targets(
+    address: options.Address = None, project: options.Project = None, as_json: options.Json = False
+) -> None:
+    """List what can be run, and what is broken."""
+    screen = Screen()
+    with connect(address, project, screen) as client:
+        found = client.targets()
+    if as_json:
+        screen.json({"data": [target.to_dict() for target in found]})
+        return
+    show_targets(screen, found)
+    for target in found:
+        for problem in target.problems:
+            screen.error(f"{target.target}: {problem}")
+
+
+def reload(
+    address: options.Address = None, project: options.Project = None, as_json: options.Json = False
+) -> None:
+    """Read the definitions anew.
+
+    Runs that execute are not disturbed.
+    """
+    screen = Screen()
+    with connect(address, project, screen) as client:
+        answer = client.reload()
+    if as_json:
+        screen.json(answer.to_dict())
+        return
+    show_targets(screen, answer.data)
+    for problem in answer.problems:
+        screen.error(str(problem))

@@ -1,0 +1,83 @@
+"""`runs get` and `runs list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runsd_client.commands import options
+from runsd_client.commands.connection import connect
+from runsd_client.commands.formats import show_run, show_runs
+from runsd_client.commands.options import read_json_option
+from runsd_client.commands.terminal import Screen
+from runsd_client.values import Page, PageInfo, Run
+
+if TYPE_CHECKING:
+    from runsd_client.requests import RunFilters
+
+
+def get(
+    run_id: options.RunId,
+    address: options.Address = None,
+    project: options.Project = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show a run."""
+    screen = Screen()
+    with connect(address, project, screen) as client:
+        run = client.get(run_id)
+    if as_json:
+        screen.json(run.to_dict())
+    else:
+        show_run(screen, run)
+
+
+def list_runs(
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--status",
+            help="pending, running, waiting, completed, failed or cancelled; may be given several times.",
+        ),
+    ] = None,
+    target: Annotated[str, typer.Option("--target", help="Just this target.")] = "",
+    kind: Annotated[str | None, typer.Option("--kind", help="task or workflow.")] = None,
+    name_prefix: Annotated[str, typer.Option("--name-prefix", help="Names that begin so.")] = "",
+    batch: Annotated[str, typer.Option("--batch", help="Runs of this batch.")] = "",
+    parent: Annotated[str, typer.Option("--parent", metavar="RUN", help="Children of this run.")] = "",
+    metadata: options.Metadata = None,
+    limit: Annotated[int, typer.Option("--limit", help="How many on a page, 1 to 1000.")] = 50,
+    page_token: Annotated[str, typer.Option("--page-token", help="Which page, as an earlier one said.")] = "",
+    every_page: Annotated[bool, typer.Option("--all", help="All pages.")] = False,
+    address: options.Address = None,
+    project: options.Project = None,
+    as_json: options.Json = False,
+) -> None:
+    """List runs, newest first."""
+    filters: RunFilters = {
+        "statuses": status or [],
+        "target": target,
+        "name_prefix": name_prefix,
+        "batch_id": batch,
+        "parent_run_id": parent,
+        "metadata": read_json_option("--metadata", metadata, '{"team": "data"}'),
+    }
+    if kind is not None:
+        filters["kind"] = kind
+    screen = Screen()
+    with connect(address, project, screen) as client:
+        if every_page:
+            page = Page(tuple(client.list_all(limit=limit, **filters)), PageInfo())
+        else:
+            page = client.list(limit=limit, page_token=page_token, **filters)
+    _show_page(screen, page, as_json)
+
+
+def _show_page(screen: Screen, page: Page[Run], as_json: bool) -> None:
+    if as_json:
+        screen.json(page.to_dict())
+        return
+    show_runs(screen, page.data)
+    if page.page_info.next:
+        screen.note(f"there are more: --page-token {page.page_info.next}, or --all")

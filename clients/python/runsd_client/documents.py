@@ -1,0 +1,50 @@
+"""JSON text on the wire, native Python values for the caller; integers of any size survive."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_DIGITS_AT_ONCE = 4000
+
+
+def write_document(value: Any) -> str:
+    """Empty for None: no document. Raises TypeError or ValueError for what JSON cannot hold."""
+    if value is None:
+        return ""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text.encode()
+    return text
+
+
+def read_document(text: str) -> Any:
+    """None for the empty text."""
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python refuses to read integers over 4300 digits in one go.
+        return json.loads(text, parse_int=_read_integer)
+
+
+def _read_integer(digits: str) -> int:
+    if digits.startswith("-"):
+        return -_read_integer(digits[1:])
+    if len(digits) <= _DIGITS_AT_ONCE:
+        return int(digits)
+    low = len(digits) // 2
+    shift: int = 10**low
+    return _read_integer(digits[:-low]) * shift + _read_integer(digits[-low:])
+
+
+_NOT_FOR_TERMINALS = re.compile("[\x7f-\x9f\ud800-\udfff]")
+
+
+def display_json(value: Any, indent: int | None = None) -> str:
+    """JSON that is the same value and holds nothing that could drive a terminal."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _NOT_FOR_TERMINALS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,0 +1,203 @@
+"""What a caller asks for, and the message it becomes.
+
+What cannot be sent at all is refused here, as the daemon would: an InvalidRequestError that names
+every field at fault.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any, TypedDict, TypeVar
+
+from google.protobuf.message import Message
+
+from runsd_client.conversion import KIND_NUMBERS, STATUS_NUMBERS, TRIGGER_KIND_NUMBERS
+from runsd_client.documents import write_document
+from runsd_client.errors import FieldViolation, InvalidRequestError
+from runsd_client.proto import runs_pb2
+from runsd_client.settings import Settings
+from runsd_client.values import RunKind, RunStatus, TriggerKind
+
+M = TypeVar("M", bound=Message)
+
+
+class RunOptions(TypedDict, total=False):
+    """All that can be said about a run to create, beside its target; see NewRun."""
+
+    name: str
+    input: Any
+    config: Any
+    metadata: Mapping[str, Any] | None
+    timeout_seconds: float | None
+    backoff_limit: int | None
+    idempotency_key: str
+    priority: int
+    concurrency_key: str
+    start_after_seconds: float
+    expires_after_seconds: float
+    parent_run_id: str | None
+    batch_id: str
+    trigger_kind: TriggerKind | str
+    trigger_id: str
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to create.
+
+    `input` and `config` are any JSON value. `timeout_seconds` and `backoff_limit` (retries after the
+    first attempt) are the definition's unless set. Without an `idempotency_key` the client makes one,
+    so that a call which is made again creates nothing twice. `parent_run_id` None is the run that
+    this process is part of, if any.
+    """
+
+    target: str
+    name: str = ""
+    input: Any = None
+    config: Any = None
+    metadata: Mapping[str, Any] | None = None
+    timeout_seconds: float | None = None
+    backoff_limit: int | None = None
+    idempotency_key: str = ""
+    priority: int = 0
+    concurrency_key: str = ""
+    start_after_seconds: float = 0.0
+    expires_after_seconds: float = 0.0
+    parent_run_id: str | None = None
+    batch_id: str = ""
+    trigger_kind: TriggerKind | str = TriggerKind.UNSPECIFIED
+    trigger_id: str = ""
+    created_by: str = ""
+
+
+class RunFilters(TypedDict, total=False):
+    """Which runs to list; a run must fit every filter that is set.
+
+    `metadata`: each member must be in the run's, with an equal value.
+    """
+
+    statuses: Sequence[RunStatus | str]
+    kind: RunKind | str
+    target: str
+    name_prefix: str
+    parent_run_id: str
+    batch_id: str
+    metadata: Mapping[str, Any] | None
+    created_from: datetime | None
+    created_before: datetime | None
+
+
+def task_run(target: str, options: RunOptions) -> NewRun:
+    return NewRun(_target_of_kind(RunKind.TASK, target), **options)
+
+
+def workflow_run(workflow_id: str | None, target: str | None, options: RunOptions) -> NewRun:
+    """Of a workflow by its id or as a target; where both are given they must agree."""
+    by_id = f"{RunKind.WORKFLOW}:{workflow_id}" if workflow_id else None
+    if by_id and target and by_id != target:
+        raise _invalid("target", f"{target!r} is not the workflow {workflow_id!r}; give one of them")
+    return NewRun(_target_of_kind(RunKind.WORKFLOW, by_id or target or ""), **options)
+
+
+def create_request(run: NewRun, settings: Settings, project: str) -> runs_pb2.CreateRunRequest:
+    parent = settings.parent_run_id if run.parent_run_id is None else run.parent_run_id
+    filled = replace(run, idempotency_key=run.idempotency_key or new_key(), parent_run_id=parent)
+    values = {field.name: getattr(filled, field.name) for field in fields(filled)}
+    return fill(runs_pb2.CreateRunRequest(project=project), values)
+
+
+def batch_request(
+    runs: Sequence[NewRun], settings: Settings, project: str
+) -> runs_pb2.BatchCreateRunsRequest:
+    requests: list[runs_pb2.CreateRunRequest] = []
+    violations: list[FieldViolation] = []
+    for index, run in enumerate(runs):
+        try:
+            requests.append(create_request(run, settings, project))
+        except InvalidRequestError as error:
+            violations += (
+                FieldViolation(f"requests[{index}].{v.field}", v.description) for v in error.violations
+            )
+    if violations:
+        raise InvalidRequestError(violations)
+    return runs_pb2.BatchCreateRunsRequest(project=project, requests=requests)
+
+
+def new_key() -> str:
+    return uuid.uuid4().hex
+
+
+def fill(message: M, values: Mapping[str, Any]) -> M:
+    """Sets the fields of `message`, None left out; documents go to their `*_json` field."""
+    violations = []
+    for name, value in values.items():
+        field = name if name in message.DESCRIPTOR.fields_by_name else f"{name}_json"
+        try:
+            _set(message, field, value)
+        except (TypeError, ValueError) as error:
+            violations.append(FieldViolation(field, f"{error}"))
+    if violations:
+        raise InvalidRequestError(violations)
+    return message
+
+
+def _set(message: Message, field: str, value: Any) -> None:
+    if value is None:
+        return
+    if field.endswith("_json"):
+        setattr(message, field, write_document(value))
+    elif field in _ENUMS:
+        setattr(message, field, _ENUMS[field].number(value))
+    elif field == "statuses":
+        getattr(message, field).extend(_STATUSES.number(status) for status in _several(value))
+    elif isinstance(value, datetime):
+        getattr(message, field).FromDatetime(_aware(value))
+    elif isinstance(value, (list, tuple)):
+        getattr(message, field).extend(value)
+    else:
+        setattr(message, field, value)
+
+
+def _several(value: Sequence[str] | str) -> Sequence[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("the time has no time zone; use an aware datetime")
+    return moment
+
+
+@dataclass(frozen=True, slots=True)
+class _EnumNumbers:
+    """The wire's numbers of a string enum."""
+
+    numbers: Mapping[Any, int]
+
+    def number(self, value: str) -> int:
+        try:
+            return self.numbers[value]
+        except KeyError:
+            allowed = ", ".join(str(name) for name in self.numbers if self.numbers[name])
+            raise ValueError(f"{value!r} is none of {allowed}") from None
+
+
+_STATUSES = _EnumNumbers(STATUS_NUMBERS)
+_ENUMS: Mapping[str, _EnumNumbers] = {
+    "kind": _EnumNumbers(KIND_NUMBERS),
+    "trigger_kind": _EnumNumbers(TRIGGER_KIND_NUMBERS),
+}
+
+
+def _target_of_kind(kind: RunKind, target: str) -> str:
+    if not target.startswith(f"{kind}:"):
+        raise _invalid("target", f"{target!r} is no {kind}; write {kind}:<id>")
+    return target
+
+
+def _invalid(field: str, description: str) -> InvalidRequestError:
+    return InvalidRequestError([FieldViolation(field, description)])

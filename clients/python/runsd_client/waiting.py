@@ -1,0 +1,41 @@
+"""Waiting for a run in calls of limited length, so that a dead connection is noticed."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from runsd_client import calls
+from runsd_client.calls import Call
+from runsd_client.errors import WaitTimeoutError
+from runsd_client.values import Run
+
+_LONGEST_CALL_SECONDS = 30.0
+# 0 would be "without limit" to the daemon.
+_SHORTEST_CALL_SECONDS = 0.001
+
+
+class Waiting:
+    """Until the run is terminal, or `timeout` seconds (None: without limit) are over."""
+
+    def __init__(self, run_id: str, timeout: float | None) -> None:
+        self._run_id = run_id
+        self._timeout = math.inf if timeout is None else timeout
+        self._ends_at = time.monotonic() + self._timeout
+        self._latest: Run | None = None
+        self._asked = False
+
+    def next_call(self) -> Call[Run]:
+        """Raises WaitTimeoutError when the time is over; asks at least once."""
+        remaining = self._ends_at - time.monotonic()
+        if self._asked and remaining <= 0:
+            raise WaitTimeoutError(self._run_id, self._timeout, self._latest)
+        self._asked = True
+        return calls.wait(self._run_id, max(_SHORTEST_CALL_SECONDS, min(remaining, _LONGEST_CALL_SECONDS)))
+
+    def is_over(self, run: Run) -> bool:
+        self._latest = run
+        return run.status.is_terminal
+
+    def within_the_time(self, delay_seconds: float) -> float:
+        return max(0.0, min(delay_seconds, self._ends_at - time.monotonic()))

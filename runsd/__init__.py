@@ -1,0 +1,31 @@
+"""runsd executes durable runs; this is what task code imports: `from runsd import task, Context, Cancelled`.
+
+Names are loaded when they are asked for: a task's process pays for what it uses.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runsd.sdk.context import Cancelled, Context
+    from runsd.sdk.declare import task
+
+    __version__: str
+
+__all__ = ["Cancelled", "Context", "__version__", "task"]
+
+_HOMES = {"Cancelled": "runsd.sdk.context", "Context": "runsd.sdk.context", "task": "runsd.sdk.declare"}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("runsd")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'runsd' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

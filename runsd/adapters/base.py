@@ -1,0 +1,82 @@
+"""The protocol between the engine and whatever executes attempts.
+
+An adapter starts an attempt, or adopts one that a former daemon started. The *execution* then gives
+the attempt's output in order, batch by batch, and at last its outcome. Each batch carries the
+offsets to commit with it, so that after a crash an adopting daemon goes on behind the last byte that
+is in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from runsd.adapters.directory import AttemptDirectory
+from runsd.model.attempt import Offsets, Outcome
+from runsd.model.events import Draft
+from runsd.model.record import Documents
+from runsd.model.run import Run
+from runsd.model.settings import Limits
+from runsd.model.targets import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Events in order, and how far they reach. `size_bytes` counts towards the run's output limit."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    offsets: Offsets | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpec:
+    run: Run
+    documents: Documents
+    definition: Definition
+    project_directory: Path
+    directory: AttemptDirectory
+    address: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The outcome, and the last of the output, to be committed with it."""
+
+    outcome: Outcome
+    rest: Output = Output()
+
+
+class StartFailed(Exception):
+    """The attempt could not be started; the message is for the run's owner."""
+
+
+class Execution(Protocol):
+    def output(self) -> AsyncIterator[Output]:
+        """Output as it comes; ends when the attempt has ended."""
+        ...
+
+    async def ended(self) -> Ended:
+        """To be called after `output` has ended, or instead of it when nothing more is wanted."""
+        ...
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Asks the attempt to end; when it has not after the grace period, ends it."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the attempt. What outlives the daemon is not disturbed by it."""
+        ...
+
+
+class Adapter(Protocol):
+    async def start(self, spec: AttemptSpec) -> Execution:
+        """Raises StartFailed."""
+        ...
+
+    async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> Execution:
+        """Goes on with an attempt that a former daemon started, whatever became of it meanwhile."""
+        ...

@@ -1,0 +1,234 @@
+"""Attempts as callables in the daemon: `async def` on the event loop, `def` in a thread of its own.
+
+They end with the daemon. A thread cannot be ended from outside: one that does not look at
+`ctx.cancelled` is left behind after the grace period, and the run ends without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from inspect import iscoroutinefunction
+from typing import Any
+
+import structlog
+
+from runsd.adapters.base import AttemptSpec, Ended, Output, StartFailed
+from runsd.model.attempt import Offsets, Outcome
+from runsd.model.events import Draft
+from runsd.model.run import ErrorCode, RunError
+from runsd.model.targets import PythonCallable
+from runsd.sdk.context import Context
+from runsd.sdk.documents import NotJson, dumps
+from runsd.sdk.failure import describe
+
+logger = structlog.get_logger()
+
+# Output that waits for the journal: past this a thread waits, and a coroutine is told to.
+PENDING_BYTES = 4 << 20
+CLOSE_SECONDS = 0.5
+Function = Callable[[Context], Any]
+Load = Callable[[AttemptSpec, PythonCallable], Function]
+
+
+class InprocessAdapter:
+    """`load` gives the callable behind a definition; it raises StartFailed."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+
+    async def start(self, spec: AttemptSpec) -> InprocessExecution:
+        assert isinstance(spec.definition.program, PythonCallable)
+        function = self._load(spec, spec.definition.program)
+        try:
+            spec.directory.prepare(spec.documents)
+        except OSError as error:
+            raise StartFailed(f"the attempt's directory could not be made: {error}") from error
+        return InprocessExecution(spec, function)
+
+    async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> GoneExecution:
+        return GoneExecution()
+
+
+class GoneExecution:
+    """What is left of an attempt that ended with a former daemon."""
+
+    async def output(self) -> AsyncIterator[Output]:
+        for _ in ():
+            yield Output()
+
+    async def ended(self) -> Ended:
+        error = RunError("the daemon ended while the attempt was executing in it", ErrorCode.INTERRUPTED)
+        return Ended(Outcome(error=error, interrupted=True))
+
+    async def stop(self, grace_seconds: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class OutputBuffer:
+    """Events on their way from the callable to the journal, from any thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._lock = threading.Condition()
+        self._drafts: list[Draft] = []
+        self._size = 0
+        self._closed = False
+        self.filled = asyncio.Event()
+        self._taken = asyncio.Event()
+
+    def write(self, event_type: str, payload_json: str) -> None:
+        on_loop = threading.get_ident() == self._loop_thread
+        with self._lock:
+            if self._size > PENDING_BYTES and on_loop:
+                raise BufferError("too many events at once; `await ctx.drain()` between them")
+            while self._size > PENDING_BYTES and not self._closed:
+                self._lock.wait()
+            self._drafts.append(Draft(event_type, payload_json))
+            self._size += len(payload_json)
+            is_first = len(self._drafts) == 1
+        if on_loop:
+            self.filled.set()
+        elif is_first:
+            self._loop.call_soon_threadsafe(self.filled.set)
+
+    def take(self) -> Output:
+        with self._lock:
+            drafts, size = self._drafts, self._size
+            self._drafts, self._size = [], 0
+            self.filled.clear()
+            self._lock.notify_all()
+        self._taken.set()
+        self._taken = asyncio.Event()
+        return Output(drafts, None, size)
+
+    def close(self) -> None:
+        """Nobody takes any more; what is written from now on is dropped."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
+
+    async def drain(self) -> None:
+        while self._drafts:
+            await self._taken.wait()
+
+
+class InprocessExecution:
+    def __init__(self, spec: AttemptSpec, function: Function) -> None:
+        self._run_id = spec.run.run_id
+        self._buffer = OutputBuffer()
+        self._context = _context(spec, self._buffer)
+        self._is_coroutine = _is_coroutine_function(function)
+        self._was_left_behind = False
+        begin = _on_loop if self._is_coroutine else _in_thread
+        self._work: asyncio.Future[Outcome] = begin(function, self._context)
+        self._over = asyncio.Event()
+        self._work.add_done_callback(lambda _: self._end())
+
+    def _end(self) -> None:
+        self._over.set()
+        self._buffer.filled.set()
+
+    async def output(self) -> AsyncIterator[Output]:
+        while True:
+            await self._buffer.filled.wait()
+            if self._over.is_set():
+                return
+            yield self._buffer.take()
+
+    async def ended(self) -> Ended:
+        await self._over.wait()
+        self._buffer.close()
+        return Ended(self._outcome(), self._buffer.take())
+
+    async def stop(self, grace_seconds: float) -> None:
+        self._context.mark_cancelled()
+        if self._is_coroutine:
+            self._work.cancel()
+        await asyncio.wait([self._work], timeout=grace_seconds)
+        if not self._work.done():
+            logger.error("callable ignores cancellation and is left behind", run_id=self._run_id)
+            self._was_left_behind = True
+            self._end()
+
+    async def close(self) -> None:
+        self._buffer.close()
+        self._context.mark_cancelled()
+        if self._is_coroutine and not self._was_left_behind:
+            self._work.cancel()
+            await asyncio.wait([self._work], timeout=CLOSE_SECONDS)
+
+    def _outcome(self) -> Outcome:
+        if self._was_left_behind:
+            error = RunError("the callable ignores cancellation and was left behind", ErrorCode.EXCEPTION)
+            return Outcome(error=error, may_retry=False)
+        if self._work.cancelled():
+            return Outcome(error=RunError("the callable was cancelled from inside", ErrorCode.EXCEPTION))
+        return self._work.result()
+
+
+def _context(spec: AttemptSpec, buffer: OutputBuffer) -> Context:
+    run, documents, directory = spec.run, spec.documents, spec.directory
+    return Context(
+        run_id=run.run_id,
+        project=run.project,
+        target=run.target,
+        attempt=run.attempt,
+        input=json.loads(documents.input_json or "null"),
+        config=json.loads(documents.config_json or "null"),
+        state_dir=directory.state,
+        artifacts_dir=directory.artifacts,
+        address=spec.address,
+        write=buffer.write,
+        drain=buffer.drain,
+    )
+
+
+def _is_coroutine_function(function: Function) -> bool:
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))
+
+
+def _on_loop(function: Function, context: Context) -> asyncio.Future[Outcome]:
+    async def work() -> Outcome:
+        try:
+            return _returned(await function(context))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
+            return _raised(error)
+
+    return asyncio.create_task(work(), name=f"run {context.run_id}")
+
+
+def _in_thread(function: Function, context: Context) -> asyncio.Future[Outcome]:
+    """In a daemon thread: one that never ends cannot keep the daemon from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Outcome] = loop.create_future()
+
+    def work() -> None:
+        try:
+            outcome = _returned(function(context))
+        except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
+            outcome = _raised(error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(future.set_result, outcome)
+
+    threading.Thread(target=work, name=f"run {context.run_id}", daemon=True).start()
+    return future
+
+
+def _returned(result: object) -> Outcome:
+    return Outcome(output_json="" if result is None else dumps(result))
+
+
+def _raised(error: BaseException) -> Outcome:
+    if isinstance(error, NotJson):
+        message = f"the task returned a value that is not JSON: {error}"
+        return Outcome(error=RunError(message, ErrorCode.OUTPUT_INVALID))
+    told = describe(error)
+    return Outcome(error=RunError(told["message"], told["code"], dumps(told["detail"])))

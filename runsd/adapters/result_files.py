@@ -1,0 +1,81 @@
+"""What an ended process left for the daemon: its exit status, its output, its error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+from runsd.adapters.directory import AttemptDirectory
+from runsd.model.attempt import Outcome, exit_error
+from runsd.model.documents import checked_bytes
+from runsd.model.events import compact, is_utf8
+from runsd.model.run import ErrorCode, RunError
+
+ERROR_BYTES = 256 << 10
+
+
+def outcome_of(directory: AttemptDirectory, payload_limit: int) -> Outcome:
+    """The outcome by the files of an attempt whose process has ended."""
+    status = _exit_status(directory.exit)
+    if status is None:
+        message = "the attempt ended without a status: it was killed, or the machine went down"
+        return Outcome(error=RunError(message, ErrorCode.INTERRUPTED), interrupted=True)
+    error = exit_error(status, _signal_name(status))
+    if error is not None:
+        return Outcome(status, _told_error(directory.error, error))
+    try:
+        return Outcome(status, None, _output(directory.output, payload_limit))
+    except ValueError as invalid:
+        return Outcome(status, RunError(f"the file RUNSD_OUTPUT {invalid}", ErrorCode.OUTPUT_INVALID))
+
+
+def _exit_status(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _signal_name(status: int) -> str:
+    """As in a shell, 128+n is the end by signal n."""
+    try:
+        return signal.Signals(status - 128).name if status > 128 else ""
+    except ValueError:
+        return ""
+
+
+def _output(file: Path, limit: int) -> str:
+    data = _read(file, limit)
+    if data is None or not data.strip():
+        return ""
+    return checked_bytes(data.strip(), limit)
+
+
+def _told_error(file: Path, fallback: RunError) -> RunError:
+    """A process may say why it failed in RUNSD_ERROR; what does not read as an error is passed over."""
+    try:
+        told = json.loads(_read(file, ERROR_BYTES) or b"null")
+        message, code, detail = told["message"], told.get("code", fallback.code), told.get("detail")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return fallback
+    text = compact(detail) if detail is not None else ""
+    if not isinstance(message, str) or not isinstance(code, str) or not all(map(is_utf8, (message, code, text))):
+        return fallback
+    return RunError(message, code, text)
+
+
+def _read(file: Path, limit: int) -> bytes | None:
+    """The content of a regular file, up to one byte past the limit. Raises ValueError for others."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("is not a regular file")
+        return opened.read(limit + 1)

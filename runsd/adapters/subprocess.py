@@ -1,0 +1,136 @@
+"""Attempts as processes: started once, read from files, never disturbed by the daemon's end.
+
+Invariant 7: every byte that the process wrote reaches the log exactly once. The reader's offsets are
+committed together with the events read up to them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+
+from runsd.adapters.base import AttemptSpec, Ended, Output, StartFailed
+from runsd.adapters.changes import FileChanges
+from runsd.adapters.environment import environment
+from runsd.adapters.output_files import EventReader, File, TextReader
+from runsd.adapters.process import Identity, Process, abandon, spawn
+from runsd.adapters.result_files import outcome_of
+from runsd.model.attempt import Offsets
+from runsd.model.events import Stream, log
+from runsd.model.targets import Command, PythonCallable
+
+_WORKER = "from runsd.sdk.worker import main; main()"
+
+
+class SubprocessAdapter:
+    def __init__(self, changes: FileChanges, grace_seconds: float) -> None:
+        self._changes = changes
+        self._grace_seconds = grace_seconds
+
+    async def start(self, spec: AttemptSpec) -> ProcessExecution:
+        try:
+            spec.directory.prepare(spec.documents)
+            process = spawn(
+                spec.directory, _argv(spec), spec.definition.working_directory, environment(spec, os.environ)
+            )
+        except OSError as error:
+            raise StartFailed(f"the process could not be started: {error}") from error
+        return ProcessExecution(spec, process, self._changes, Offsets(), self._grace_seconds)
+
+    async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> ProcessExecution:
+        if spec.directory.path.exists():
+            abandon(spec.directory)
+        identity = Identity.of_file(spec.directory.process)
+        process = _attach(identity) if identity else None
+        return ProcessExecution(spec, process, self._changes, offsets, self._grace_seconds)
+
+
+def _argv(spec: AttemptSpec) -> tuple[str, ...]:
+    program = spec.definition.program
+    if isinstance(program, Command):
+        return program.argv
+    assert isinstance(program, PythonCallable)
+    return (sys.executable, "-P", "-c", _WORKER, str(spec.project_directory), program.module, program.qualname)
+
+
+def _attach(identity: Identity) -> Process | None:
+    """The living process of that identity. It is asked again once held, so that it cannot be another."""
+    if not identity.is_alive():
+        return None
+    try:
+        process = Process(identity.pid)
+    except ProcessLookupError:
+        return None
+    if identity.is_alive():
+        return process
+    process.close()
+    return None
+
+
+class ProcessExecution:
+    def __init__(
+        self,
+        spec: AttemptSpec,
+        process: Process | None,
+        changes: FileChanges,
+        offsets: Offsets,
+        grace_seconds: float,
+    ) -> None:
+        directory = spec.directory
+        self._spec = spec
+        self._process = process
+        self._changes = changes
+        self._grace_seconds = grace_seconds
+        self._stdout = TextReader(File(directory.stdout, offsets.stdout), Stream.STDOUT)
+        self._stderr = TextReader(File(directory.stderr, offsets.stderr), Stream.STDERR)
+        self._events = EventReader(File(directory.events, offsets.events), spec.limits.event_bytes)
+        self._rest = Output()
+
+    async def output(self) -> AsyncIterator[Output]:
+        with self._changes.watch(self._spec.directory.path) as watch:
+            if self._process is not None:
+                self._process.when_exited(watch.changed.set)
+            while not self._has_ended():
+                watch.changed.clear()
+                if (batch := self._read(final=False)).drafts:
+                    yield batch
+                elif not self._has_ended():
+                    await watch.wait()
+        if self._process is not None and self._process.has_leftovers:
+            yield Output([log(Stream.SYSTEM, "processes that the command left behind are ended\n")])
+            await self._process.stop(self._grace_seconds)
+        while (batch := self._read(final=True)).size_bytes:
+            # The last batch is committed with the outcome, which saves short attempts a commit.
+            if self._rest.size_bytes:
+                yield self._rest
+            self._rest = batch
+
+    def _read(self, *, final: bool) -> Output:
+        before = self._offsets()
+        drafts = self._stdout.read(final=final) + self._stderr.read(final=final) + self._events.read(final=final)
+        after = self._offsets()
+        size = after.stdout + after.stderr + after.events - before.stdout - before.stderr - before.events
+        return Output(drafts, after, size)
+
+    def _offsets(self) -> Offsets:
+        return Offsets(self._stdout.file.offset, self._stderr.file.offset, self._events.file.offset)
+
+    async def ended(self) -> Ended:
+        if self._process is not None:
+            await self._process.exited.wait()
+        outcome = outcome_of(self._spec.directory, self._spec.limits.payload_bytes)
+        return Ended(outcome, self._rest)
+
+    async def stop(self, grace_seconds: float) -> None:
+        if self._process is not None:
+            await self._process.stop(grace_seconds)
+
+    async def close(self) -> None:
+        for reader in (self._stdout, self._stderr, self._events):
+            reader.file.close()
+        if self._process is not None:
+            self._process.close()
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.exited.is_set()

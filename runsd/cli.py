@@ -1,0 +1,135 @@
+"""The `runsd` command: serve, and check what would be served.
+
+Exit status: 0 well, 1 a failure while serving, 2 wrong usage, settings or definitions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from runsd.config import SettingsInvalid, load_settings
+from runsd.definitions.catalog import Catalog
+from runsd.definitions.project import ProjectUnreadable, load_project
+from runsd.logs import configure_logs
+from runsd.model.settings import Settings
+from runsd.model.targets import Problem, Project
+
+app = typer.Typer(
+    help="A local engine for durable runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.", show_default=False)]
+Projects = Annotated[
+    list[Path] | None, typer.Option("--project", help="A directory with a runs.toml; may be repeated.")
+]
+StateDirectory = Annotated[Path | None, typer.Option("--state-dir", help="Where everything is kept.")]
+Listen = Annotated[
+    list[str] | None,
+    typer.Option("--listen", help="unix:/path or 127.0.0.1:PORT; may be repeated."),
+]
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    project: Projects = None,
+    state_dir: StateDirectory = None,
+    listen: Listen = None,
+) -> None:
+    """Serve projects until SIGTERM. Runs that execute go on when the daemon ends."""
+    settings = _settings(config, project, state_dir, listen)
+    catalog, problems = _catalog(settings)
+    configure_logs(settings.log_format, settings.log_level)
+    _print_problems(problems)
+    from runsd import daemon
+
+    try:
+        asyncio.run(daemon.serve(settings, catalog))
+    except* daemon.EXPECTED as group:
+        _fail(group.exceptions, status=1)
+
+
+@app.command()
+def check(
+    config: ConfigFile = None,
+    project: Projects = None,
+    state_dir: StateDirectory = None,
+    listen: Listen = None,
+) -> None:
+    """Say what is wrong with the settings and the definitions, with file and key."""
+    settings = _settings(config, project, state_dir, listen)
+    catalog, problems = _catalog(settings)
+    _print_problems(problems)
+    for one in catalog.projects:
+        typer.echo(f"{one.id}: {len(one.definitions)} targets in {one.directory}")
+    if problems:
+        raise typer.Exit(2)
+    if not catalog.projects:
+        typer.echo("no project is named; give --project DIR, or projects in the settings")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from runsd import __version__
+
+    typer.echo(f"runsd {__version__}")
+
+
+def main() -> None:
+    app()
+
+
+def _settings(
+    config: Path | None, projects: list[Path] | None, state_dir: Path | None, listen: list[str] | None
+) -> Settings:
+    overrides = {
+        "projects": [str(path) for path in projects] if projects else None,
+        "state_dir": str(state_dir) if state_dir else None,
+        "listen": listen or None,
+    }
+    try:
+        return load_settings(config, os.environ, overrides)
+    except SettingsInvalid as error:
+        _fail(error.problems, status=2)
+
+
+def _catalog(settings: Settings) -> tuple[Catalog, list[Problem]]:
+    """The projects, and what is wrong with some of their definitions. Unreadable ones end the command."""
+    projects: list[Project] = []
+    unreadable: list[Problem] = []
+    for directory in settings.projects:
+        try:
+            projects.append(load_project(directory))
+        except ProjectUnreadable as error:
+            unreadable.extend(error.problems)
+    if unreadable:
+        _fail(unreadable, status=2)
+    try:
+        return Catalog(projects), [problem for one in projects for problem in one.all_problems()]
+    except ValueError as error:
+        _fail([error], status=2)
+
+
+def _print_problems(problems: Iterable[object]) -> None:
+    for problem in problems:
+        typer.echo(f"runsd: {problem}", err=True)
+
+
+def _fail(problems: Iterable[object], status: int) -> NoReturn:
+    _print_problems(problems)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Builds the rooms and owns the order in which they start and stop.
+
+Up: lock and store, addresses, engine (which takes up what a former daemon left), server. Down: no
+new calls, streams end, supervision ends while processes go on, the last writes, the lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import sys
+
+import structlog
+
+from runsd.api.server import AddressTaken, Server
+from runsd.definitions.catalog import Catalog
+from runsd.engine.engine import running_engine
+from runsd.model.settings import Settings
+from runsd.store.journal import StoreFailed
+from runsd.store.migrations import StoreTooNew
+from runsd.store.store import StateDirectoryBusy, open_store
+
+logger = structlog.get_logger()
+
+# The writer's thread and the event loop hand the interpreter to each other many times a commit; the
+# default of 5 ms would make each wait for the other.
+SWITCH_INTERVAL_SECONDS = 0.0005
+
+# What a person can do something about; anything else is a defect, and shows its traceback.
+EXPECTED = (AddressTaken, StateDirectoryBusy, StoreTooNew, StoreFailed, sqlite3.Error, OSError)
+
+
+async def serve(settings: Settings, catalog: Catalog) -> None:
+    """Serves until SIGTERM or SIGINT. Raises one of EXPECTED, alone or in a group."""
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    async with open_store(settings.state_dir, settings.limits.logs_tail_bytes) as store:
+        server = Server(settings.listen)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.journal.run(), name="journal")
+            try:
+                async with running_engine(store, catalog, settings, str(server.addresses[0]), group) as engine:
+                    await server.start(engine)
+                    logger.info("ready", listen=[str(address) for address in server.addresses])
+                    await asked_to_stop.wait()
+                    logger.info("stopping")
+                    store.tail.close()
+                    await server.stop()
+            finally:
+                store.journal.stop()
+    logger.info("stopped")

@@ -1,0 +1,226 @@
+"""One task, from its table in `runs.toml` or its decorator, to a `Definition`.
+
+Whatever is wrong stays with the definition, as problems; nothing here raises for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from runsd.definitions.schemas import schema_fault
+from runsd.model.tables import Range, decode, join
+from runsd.model.targets import (
+    AdapterKind,
+    Command,
+    Definition,
+    Problem,
+    PythonCallable,
+    RunKind,
+    Schema,
+    Target,
+    is_valid_id,
+)
+
+DAEMON_VARIABLES = "RUNSD_"
+_DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_REFERENCE = re.compile(rf"({_DOTTED}):({_DOTTED})")
+_SCHEMAS = ("input_schema", "config_schema", "output_schema")
+_NOT_INPROCESS = ("env", "env_allowlist", "working_directory")
+
+SchemaOrPath = Mapping[str, Any] | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What a decorator and a table have in common."""
+
+    name: str = ""
+    description: str = ""
+    adapter: AdapterKind = AdapterKind.SUBPROCESS
+    timeout_seconds: Annotated[float, Range(0, 1e9)] = 0.0
+    backoff_limit: Annotated[int, Range(0, 1000)] = 0
+    max_concurrent: Annotated[int, Range(0, 1_000_000)] = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+    env_allowlist: tuple[str, ...] = ()
+    working_directory: Path | None = None
+    input_schema: SchemaOrPath = None
+    config_schema: SchemaOrPath = None
+    output_schema: SchemaOrPath = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTable(TaskOptions):
+    """`[tasks."<id>"]`; exactly one of these three says what is executed."""
+
+    command: tuple[str, ...] | None = None
+    shell: str | None = None
+    python: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a task is declared: for its `source`, its problems, and what its paths are relative to."""
+
+    directory: Path
+    file: str
+    source: str
+    key: str
+
+    def problem(self, name: str, message: str) -> Problem:
+        return Problem(self.file, join(self.key, name) if name else self.key, message)
+
+
+def task_from_table(id: str, raw: object, origin: Origin) -> Definition:
+    if not isinstance(raw, Mapping):
+        problem = origin.problem("", "expected a table with command, shell or python")
+        return _definition(id, None, TaskOptions(), origin, [problem])
+    decoded = decode(TaskTable, raw, file=origin.file, key=origin.key)
+    table = decoded.value or TaskTable()
+    problems = list(decoded.problems)
+    program: Command | PythonCallable | None = None
+    try:
+        program = _program(table, raw)
+    except _Wrong as wrong:
+        problems.append(origin.problem(wrong.key, str(wrong)))
+    if table.adapter is AdapterKind.INPROCESS and not isinstance(program, PythonCallable):
+        problems.append(origin.problem("adapter", "'inprocess' is only for tasks with python"))
+    return _definition(id, program, table, origin, problems)
+
+
+def task_from_decorator(
+    id: str, program: PythonCallable, options: Mapping[str, object], faults: Mapping[str, str], origin: Origin
+) -> Definition:
+    decoded = decode(TaskOptions, options, file=origin.file, key=origin.key)
+    of_values = [origin.problem(name, f"is not JSON: {fault}") for name, fault in faults.items()]
+    return _definition(id, program, decoded.value or TaskOptions(), origin, [*of_values, *decoded.problems])
+
+
+def with_problem(definition: Definition, problem: Problem) -> Definition:
+    return replace(definition, problems=(*definition.problems, problem))
+
+
+class _Wrong(Exception):
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def _program(table: TaskTable, raw: Mapping[str, object]) -> Command | PythonCallable | None:
+    """None when the one that is given has been found at fault already."""
+    given = [key for key in ("command", "shell", "python") if key in raw]
+    if len(given) != 1:
+        found = f"found {' and '.join(given)}" if given else "found none"
+        raise _Wrong("", f"expected exactly one of command, shell and python, {found}")
+    if table.command is not None:
+        return _command(table.command)
+    if table.shell is not None:
+        return _shell(table.shell)
+    return None if table.python is None else _python(table.python)
+
+
+def _command(argv: tuple[str, ...]) -> Command:
+    if not argv or not argv[0]:
+        raise _Wrong("command", "expected a program and its arguments, such as ['python3', 'sync.py']; it is empty")
+    if any("\0" in argument for argument in argv):
+        raise _Wrong("command", "an argument holds a NUL character, which no program can be given")
+    return Command(argv)
+
+
+def _shell(text: str) -> Command:
+    if not text.strip() or "\0" in text:
+        raise _Wrong("shell", "expected a command line for /bin/sh; it is empty or holds a NUL character")
+    return Command(("/bin/sh", "-c", text))
+
+
+def _python(text: str) -> PythonCallable:
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise _Wrong("python", f"{text!r} is no callable; write module:callable, such as 'tasks:sync_data'")
+    return PythonCallable(match[1], match[2])
+
+
+def _definition(
+    id: str,
+    program: Command | PythonCallable | None,
+    options: TaskOptions,
+    origin: Origin,
+    problems: list[Problem],
+) -> Definition:
+    schemas: dict[str, Schema | None] = {}
+    for key in _SCHEMAS:
+        try:
+            schemas[key] = _schema(getattr(options, key), origin.directory)
+        except ValueError as error:
+            problems.append(origin.problem(key, str(error)))
+    problems.extend(_faults_of_options(id, options, origin))
+    return Definition(
+        target=Target(RunKind.TASK, id),
+        program=program,
+        source=origin.source,
+        working_directory=origin.directory / (options.working_directory or ""),
+        name=options.name,
+        description=options.description,
+        adapter=options.adapter,
+        timeout_seconds=options.timeout_seconds,
+        backoff_limit=options.backoff_limit,
+        max_concurrent=options.max_concurrent,
+        env=options.env,
+        env_allowlist=options.env_allowlist,
+        **schemas,
+        problems=tuple(problems),
+    )
+
+
+def _faults_of_options(id: str, options: TaskOptions, origin: Origin) -> Iterator[Problem]:
+    if not is_valid_id(id):
+        yield origin.problem("", f"{id!r} is no id; ids are letters, digits, _, . and -, nested with /")
+    for name in options.env:
+        if fault := _fault_of_variable(name, options.env[name]):
+            yield origin.problem("env", fault)
+    for name in options.env_allowlist:
+        if fault := _fault_of_variable(name):
+            yield origin.problem("env_allowlist", fault)
+    directory = options.working_directory
+    if directory is not None and not (origin.directory / directory).is_dir():
+        yield origin.problem("working_directory", f"there is no directory {str(directory)!r} in the project")
+    if options.adapter is AdapterKind.INPROCESS:
+        for key in _NOT_INPROCESS:
+            if getattr(options, key):
+                yield origin.problem(key, "has no effect on an inprocess task, which shares the daemon's; leave it out")
+
+
+def _fault_of_variable(name: str, value: str = "") -> str:
+    if name.startswith(DAEMON_VARIABLES):
+        return f"{name}: the daemon's own variables are never passed on"
+    if not name or "=" in name or "\0" in name + value:
+        return f"{name!r} is no variable that a process can be given: no name, or a '=' or NUL character in it"
+    return ""
+
+
+def _schema(given: SchemaOrPath, directory: Path) -> Schema | None:
+    """Raises ValueError saying what is wrong with it."""
+    schema = _read_schema(given, directory) if isinstance(given, str) else given
+    fault = "" if schema is None else schema_fault(schema)
+    if fault:
+        raise ValueError(f"is not a JSON Schema: {fault}")
+    return schema
+
+
+def _read_schema(name: str, directory: Path) -> Schema:
+    file = (directory / name).resolve()
+    if not file.is_relative_to(directory.resolve()) or file.suffix != ".json":
+        raise ValueError(f"expected a table, or the path of a .json file in the project, found {name!r}")
+    try:
+        schema = json.loads(file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise ValueError(f"{name} must hold a JSON object")
+    return schema

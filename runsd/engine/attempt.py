@@ -1,0 +1,167 @@
+"""Supervises one attempt: from the claim that is on disk to the event that ends it.
+
+Output goes into the journal as it comes, each batch in one transaction with the offsets it reaches.
+The outcome, the artifacts and the last of the output are committed together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+
+import anyio.to_thread
+import structlog
+
+from runsd.adapters import artifacts
+from runsd.adapters.base import AttemptSpec, Ended, Execution, Output, StartFailed
+from runsd.definitions.schemas import violations
+from runsd.model.attempt import Ending, Outcome, StopReason, ending, stopped_error
+from runsd.model.documents import checked
+from runsd.model.events import Draft, EventType, Stream, encode, log
+from runsd.model.record import Artifact
+from runsd.model.run import ErrorCode, Run, RunError
+from runsd.model.settings import RetrySettings
+from runsd.store.journal import Journal
+from runsd.store.transaction import Transaction
+
+logger = structlog.get_logger()
+
+
+# Starts the attempt, or adopts it. Raises StartFailed.
+Begin = Callable[[AttemptSpec], Awaitable[Execution]]
+
+
+class Attempt:
+    def __init__(self, spec: AttemptSpec, journal: Journal, retry: RetrySettings, grace_seconds: float) -> None:
+        self.spec = spec
+        self._journal = journal
+        self._retry = retry
+        self._grace_seconds = grace_seconds
+        self._stop_reason: StopReason | None = None
+        self._stop_requested = asyncio.Event()
+        self._output_bytes = 0
+
+    def request_stop(self, reason: StopReason) -> None:
+        """The first reason counts."""
+        if self._stop_reason is None:
+            self._stop_reason = reason
+            self._stop_requested.set()
+
+    async def execute(self, begin: Begin) -> Run:
+        """Returns the run as the attempt left it: terminal, or pending for the next."""
+        return await self._finish(await self._ended(begin))
+
+    async def fail(self, error: Exception) -> Run:
+        """Ends the run for a defect of the daemon: better told than left hanging."""
+        outcome = Outcome(error=RunError(f"runsd failed: {error!r}", ErrorCode.INTERNAL), may_retry=False)
+        return await self._journal.insist(lambda t: self._conclude(t, Output(), [], outcome))
+
+    async def _ended(self, begin: Begin) -> Ended:
+        try:
+            execution = await begin(self.spec)
+        except StartFailed as error:
+            return Ended(Outcome(error=RunError(str(error), ErrorCode.START_FAILED)))
+        try:
+            async with self._stopping_on_request(execution):
+                await self._record_output(execution)
+                return await execution.ended()
+        finally:
+            await execution.close()
+
+    @asynccontextmanager
+    async def _stopping_on_request(self, execution: Execution) -> AsyncIterator[None]:
+        watcher = asyncio.create_task(self._stop_when_asked(execution))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+    async def _stop_when_asked(self, execution: Execution) -> None:
+        timeout = self.spec.run.timeout_seconds or None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._stop_requested.wait()
+        except TimeoutError:
+            self.request_stop(StopReason.TIMEOUT)
+        await execution.stop(self._grace_seconds)
+
+    async def _record_output(self, execution: Execution) -> None:
+        async with aclosing(execution.output()) as batches:  # type: ignore[type-var]
+            async for output in batches:
+                if not self._within_limit(output):
+                    self.request_stop(StopReason.OUTPUT_LIMIT)
+                    return
+                if output.drafts:
+                    await self._journal.insist(partial(self._append, output=output))
+
+    def _within_limit(self, output: Output) -> bool:
+        self._output_bytes += output.size_bytes
+        return self._output_bytes <= self.spec.limits.output_bytes
+
+    def _append(self, transaction: Transaction, output: Output) -> None:
+        stored = transaction.get(self.spec.run.run_id)
+        if output.drafts:
+            stored = transaction.emit(stored, output.drafts)
+        if output.offsets is not None:
+            transaction.set_offsets(stored, output.offsets)
+
+    async def _finish(self, ended: Ended) -> Run:
+        collected = await self._collect_artifacts()
+        rest = ended.rest
+        if not self._within_limit(rest):
+            self.request_stop(StopReason.OUTPUT_LIMIT)
+            rest = Output()
+        notes = [log(Stream.SYSTEM, f"{line}\n") for line in collected.passed_over]
+        rest = replace(rest, drafts=[*rest.drafts, *notes])
+        outcome = self._judged(ended.outcome)
+        run = await self._journal.insist(lambda t: self._conclude(t, rest, collected.artifacts, outcome))
+        logger.info("attempt ended", run_id=run.run_id, attempt=self.spec.run.attempt, status=run.status.value)
+        return run
+
+    async def _collect_artifacts(self) -> artifacts.Collected:
+        directory = self.spec.directory.artifacts
+        if artifacts.is_empty(directory):
+            return artifacts.Collected([], [])
+        return await anyio.to_thread.run_sync(artifacts.collect, directory, self.spec.run.attempt)
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """The outcome in the light of what the daemon did and what the definition demands."""
+        if self._stop_reason in (StopReason.TIMEOUT, StopReason.OUTPUT_LIMIT):
+            error = stopped_error(self._stop_reason, self.spec.run, self.spec.limits.output_bytes)
+            return replace(outcome, error=error, interrupted=False)
+        schema = self.spec.definition.output_schema
+        if outcome.error is not None or schema is None:
+            return outcome
+        value = checked(outcome.output_json or "null", self.spec.limits.payload_bytes)
+        faults = violations(schema, value, "output")
+        if not faults:
+            return outcome
+        message = "; ".join(f"{fault.field}: {fault.description}" for fault in faults)
+        return replace(outcome, error=RunError(message, ErrorCode.OUTPUT_INVALID))
+
+    def _conclude(self, transaction: Transaction, rest: Output, found: list[Artifact], outcome: Outcome) -> Run:
+        self._append(transaction, replace(rest, drafts=[*rest.drafts, *map(_artifact_draft, found)]))
+        stored = transaction.get(self.spec.run.run_id)
+        for artifact in found:
+            transaction.add_artifact(stored, artifact)
+        end: Ending = ending(stored.run, outcome, self._retry, transaction.now, random.random())
+        if end.output_json:
+            transaction.set_output(stored, end.output_json)
+        return transaction.record(stored, end.event_type, end.payload).run
+
+
+def _artifact_draft(artifact: Artifact) -> Draft:
+    payload = {
+        "name": artifact.name,
+        "size_bytes": artifact.size_bytes,
+        "sha256": artifact.sha256,
+        "media_type": artifact.media_type,
+        "attempt": artifact.attempt,
+    }
+    return Draft(EventType.ARTIFACT, encode(payload))

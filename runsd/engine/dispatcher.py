@@ -1,0 +1,205 @@
+"""Starts pending runs: priority, then age, within the limits.
+
+One loop does it all, so that a run is never picked twice: it fails what has expired, fills the window
+from the store, takes what may start, claims it in one transaction, and hands it on. It sleeps until a
+run is added, a place becomes free, or a moment comes that some run waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runsd.definitions.catalog import Catalog
+from runsd.engine.places import Places
+from runsd.engine.window import WINDOW, Window
+from runsd.model.errors import RunsdError
+from runsd.model.events import EventType
+from runsd.model.record import Documents
+from runsd.model.run import ErrorCode, Run, RunError, RunStatus, error_payload
+from runsd.model.targets import Definition
+from runsd.model.times import MICROSECONDS
+from runsd.store.journal import Commit
+from runsd.store.queue import Queued, expired
+from runsd.store.store import Store
+from runsd.store.transaction import StoredRun, Transaction
+
+EXPIRE_AT_ONCE = 500
+# A wall clock may be set while we sleep; look at it at least this often.
+MAX_SLEEP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A run whose attempt is on disk as started, and is to be executed now."""
+
+    queued: Queued
+    run: Run
+    documents: Documents
+    definition: Definition
+    project_directory: Path
+
+
+class Dispatcher:
+    def __init__(self, store: Store, catalog: Catalog, max_running: int, execute: Callable[[Claimed], None]) -> None:
+        """`execute` gets each claimed run, and must see to it that `finished` is called after it."""
+        self._store = store
+        self._catalog = catalog
+        self._places = Places(max_running, self._limit_of)
+        self._window = Window(self._places)
+        self._execute = execute
+        self._wake = asyncio.Event()
+        self._next_moment: int | None = 0
+        store.journal.listen(self._on_commit)
+
+    def finished(self, queued: Queued) -> None:
+        """The run's attempt is over: its place is free."""
+        self._places.give_back(queued)
+        self._window.reopen([queued])
+        self._wake.set()
+
+    def adopted(self, queued: Queued) -> None:
+        """A run that executes since before the daemon's start takes its place, free or not."""
+        self._places.take(queued)
+
+    def limits_changed(self) -> None:
+        self._window.forget_lanes()
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            self._wake.clear()
+            await self._attend_moments()
+            await self._start_what_may()
+            await self._sleep()
+
+    def _limit_of(self, project: str, target: str) -> int:
+        try:
+            return self._catalog.definition(project, target).max_concurrent
+        except RunsdError:
+            return 0
+
+    def _on_commit(self, commit: Commit) -> None:
+        now = _now()
+        for stored in commit.runs:
+            run = stored.run
+            if run.status is not RunStatus.PENDING:
+                self._window.withdraw(run.run_id)
+                continue
+            if run.expires_after is not None:
+                self._expect(run.expires_after)
+            if run.start_after is not None and run.start_after > now:
+                self._expect(run.start_after)
+            else:
+                self._window.offer(Queued.of(stored))
+            self._wake.set()
+
+    def _expect(self, moment: int) -> None:
+        if self._next_moment is None or moment < self._next_moment:
+            self._next_moment = moment
+
+    async def _attend_moments(self) -> None:
+        now = _now()
+        if self._next_moment is None or now < self._next_moment:
+            return
+        self._next_moment = None
+        while await self._store.journal.insist(_expire_some) == EXPIRE_AT_ONCE:
+            pass
+        self._window.look_again()
+        moment = await self._store.queries.next_moment(now)
+        if moment is not None:
+            self._expect(moment)
+
+    async def _start_what_may(self) -> None:
+        while self._places.free:
+            if self._window.wants_filling:
+                await self._fill()
+            picked = self._pick()
+            if picked:
+                await self._claim(picked)
+            elif not self._window.wants_filling:
+                return
+
+    async def _fill(self) -> None:
+        limit = min(WINDOW, self._places.free * 2 + 16)
+        self._window.begin_filling()
+        found = await self._store.queries.startable(
+            _now(),
+            limit,
+            [project.id for project in self._catalog.projects],
+            list(self._window.full_targets),
+            list(self._window.busy_keys),
+        )
+        self._window.fill(found, limit)
+
+    def _pick(self) -> list[Queued]:
+        picked = []
+        while (queued := self._window.take()) is not None:
+            picked.append(queued)
+        return picked
+
+    async def _claim(self, picked: list[Queued]) -> None:
+        claims = await self._store.journal.insist(lambda t: [self._claim_one(t, queued) for queued in picked])
+        for queued, claimed in zip(picked, claims, strict=True):
+            if claimed is None:
+                self.finished(queued)
+            else:
+                self._execute(claimed)
+
+    def _claim_one(self, transaction: Transaction, queued: Queued) -> Claimed | None:
+        """Marks the run as started, if it is still to be. Committed before anything executes."""
+        stored = transaction.get(queued.run_id)
+        run = stored.run
+        if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.now:
+            return None
+        if run.expires_after is not None and run.expires_after <= transaction.now and run.attempt == 0:
+            _fail(transaction, stored, _expired_error())
+            return None
+        try:
+            definition = self._catalog.definition(run.project, run.target)
+        except RunsdError as error:
+            _fail(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
+            return None
+        return self._started(transaction, stored, queued, definition)
+
+    def _started(self, transaction: Transaction, stored: StoredRun, queued: Queued, definition: Definition) -> Claimed:
+        adapter = definition.adapter.value
+        payload = {"attempt": stored.run.attempt + 1, "adapter": adapter}
+        stored = transaction.record(stored, EventType.STARTED, payload)
+        transaction.open_attempt(stored, adapter)
+        directory = self._catalog.project(stored.run.project).directory
+        return Claimed(queued, stored.run, transaction.documents(stored), definition, directory)
+
+    async def _sleep(self) -> None:
+        seconds = MAX_SLEEP_SECONDS
+        if self._next_moment is not None:
+            seconds = min(max((self._next_moment - _now()) / MICROSECONDS, 0), seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+
+def _expire_some(transaction: Transaction) -> int:
+    run_ids = expired(transaction, EXPIRE_AT_ONCE)
+    for run_id in run_ids:
+        stored = transaction.get(run_id)
+        if stored.run.status is RunStatus.PENDING:
+            _fail(transaction, stored, _expired_error())
+    return len(run_ids)
+
+
+def _expired_error() -> RunError:
+    return RunError("the run had not started by the time that was set for it", ErrorCode.EXPIRED)
+
+
+def _fail(transaction: Transaction, stored: StoredRun, error: RunError) -> None:
+    transaction.record(stored, EventType.FAILED, {"error": error_payload(error)})
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,77 @@
+"""The engine as the edge sees it: one object a daemon, and one way in for each wish."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio.to_thread
+
+from runsd.adapters.base import Adapter, AttemptSpec, StartFailed
+from runsd.adapters.changes import FileChanges
+from runsd.adapters.inprocess import Function, InprocessAdapter
+from runsd.adapters.subprocess import SubprocessAdapter
+from runsd.definitions.catalog import Catalog
+from runsd.definitions.inprocess import CallableUnavailable, forget_modules, load_callable
+from runsd.definitions.project import load_project
+from runsd.engine.dispatcher import Dispatcher
+from runsd.engine.execution import Executor, Workplace
+from runsd.engine.intake import Intake
+from runsd.engine.recovery import recover
+from runsd.model.settings import Settings
+from runsd.model.targets import AdapterKind, Project, PythonCallable
+from runsd.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    store: Store
+    catalog: Catalog
+    intake: Intake
+    dispatcher: Dispatcher
+
+    async def reload(self, project_id: str) -> Project:
+        """Reads a project's definitions anew. Raises ProjectUnreadable, and then changes nothing."""
+        old = self.catalog.project(project_id)
+        project = await anyio.to_thread.run_sync(load_project, old.directory)
+        forget_modules(old.directory)
+        self.catalog.replace(project)
+        self.dispatcher.limits_changed()
+        return project
+
+
+@asynccontextmanager
+async def running_engine(
+    store: Store, catalog: Catalog, settings: Settings, address: str, group: asyncio.TaskGroup
+) -> AsyncIterator[Engine]:
+    """Takes up what a former daemon left, and starts runs until left. `group` owns the attempts."""
+    changes = FileChanges()
+    try:
+        workplace = Workplace(store, settings, _adapters(settings, changes), address)
+        executor = Executor(workplace, group)
+        dispatcher = Dispatcher(store, catalog, settings.limits.max_running, executor.execute)
+        executor.when_finished(dispatcher.finished)
+        await recover(store, catalog, dispatcher, executor)
+        dispatching = group.create_task(dispatcher.run(), name="dispatcher")
+        yield Engine(store, catalog, Intake(store, catalog, settings.limits.payload_bytes), dispatcher)
+        dispatching.cancel()
+        await asyncio.wait([dispatching])
+        await executor.let_go()
+    finally:
+        changes.close()
+
+
+def _adapters(settings: Settings, changes: FileChanges) -> dict[AdapterKind, Adapter]:
+    return {
+        AdapterKind.SUBPROCESS: SubprocessAdapter(changes, settings.cancel.grace_seconds),
+        AdapterKind.INPROCESS: InprocessAdapter(_load),
+    }
+
+
+def _load(spec: AttemptSpec, program: PythonCallable) -> Function:
+    try:
+        return load_callable(spec.project_directory, program)
+    except CallableUnavailable as error:
+        raise StartFailed(str(error)) from error

@@ -1,0 +1,134 @@
+"""Executes claimed runs: one task an attempt, all owned here.
+
+Knows which attempts execute, so that a cancellation reaches its attempt, and gives each run's place
+back when the attempt is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import anyio.to_thread
+import structlog
+
+from runsd.adapters.base import Adapter, AttemptSpec, Execution
+from runsd.adapters.directory import RunDirectory
+from runsd.engine.attempt import Attempt, Begin
+from runsd.engine.dispatcher import Claimed
+from runsd.model.attempt import Offsets, StopReason
+from runsd.model.errors import Stopping
+from runsd.model.events import EventType
+from runsd.model.run import Run
+from runsd.model.settings import Settings
+from runsd.model.targets import AdapterKind
+from runsd.store.journal import Commit
+from runsd.store.queue import Queued
+from runsd.store.store import Store
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What every attempt is made with. `address` is where the daemon listens."""
+
+    store: Store
+    settings: Settings
+    adapters: Mapping[AdapterKind, Adapter]
+    address: str
+
+
+class Executor:
+    def __init__(self, workplace: Workplace, group: asyncio.TaskGroup) -> None:
+        """`group` owns the attempts."""
+        self._workplace = workplace
+        self._group = group
+        self._attempts: dict[str, Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._when_finished: Callable[[Queued], None] = lambda queued: None
+        workplace.store.journal.listen(self._on_commit)
+
+    def when_finished(self, callback: Callable[[Queued], None]) -> None:
+        self._when_finished = callback
+
+    def execute(self, claimed: Claimed) -> None:
+        adapter = self._workplace.adapters[claimed.definition.adapter]
+        self._supervise(claimed, adapter.start)
+
+    def adopt(self, claimed: Claimed, adapter: AdapterKind, offsets: Offsets) -> None:
+        """Goes on with an attempt that a former daemon started."""
+
+        async def begin(spec: AttemptSpec) -> Execution:
+            return await self._workplace.adapters[adapter].adopt(spec, offsets)
+
+        attempt = self._supervise(claimed, begin)
+        if claimed.run.cancel_requested:
+            attempt.request_stop(StopReason.CANCEL)
+
+    def _supervise(self, claimed: Claimed, begin: Begin) -> Attempt:
+        run, settings = claimed.run, self._workplace.settings
+        attempt = Attempt(
+            self._spec(claimed), self._workplace.store.journal, settings.retry, settings.cancel.grace_seconds
+        )
+        self._attempts[run.run_id] = attempt
+        task = self._group.create_task(self._execute(claimed, attempt, begin), name=f"attempt of {run.run_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return attempt
+
+    async def let_go(self) -> None:
+        """Ends all supervision: processes go on, callables are cancelled."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _spec(self, claimed: Claimed) -> AttemptSpec:
+        run, workplace = claimed.run, self._workplace
+        return AttemptSpec(
+            run=run,
+            documents=claimed.documents,
+            definition=claimed.definition,
+            project_directory=claimed.project_directory,
+            directory=RunDirectory.of(workplace.store.directory, run.run_id).attempt(run.attempt),
+            address=workplace.address,
+            limits=workplace.settings.limits,
+        )
+
+    async def _execute(self, claimed: Claimed, attempt: Attempt, begin: Begin) -> None:
+        """The outermost edge of an attempt's task."""
+        run_id = claimed.run.run_id
+        try:
+            with structlog.contextvars.bound_contextvars(run_id=run_id):
+                run = await self._to_the_end(attempt, begin)
+                await self._clear(attempt, run)
+        except Stopping:
+            # The journal has closed: what is not on disk is done again after the next start.
+            return
+        finally:
+            del self._attempts[run_id]
+            self._when_finished(claimed.queued)
+
+    async def _to_the_end(self, attempt: Attempt, begin: Begin) -> Run:
+        try:
+            return await attempt.execute(begin)
+        except Stopping:
+            raise
+        except Exception as error:
+            logger.exception("attempt failed inside runsd")
+            return await attempt.fail(error)
+
+    async def _clear(self, attempt: Attempt, run: Run) -> None:
+        """What is in the log by now need not stay in files."""
+        run_directory = RunDirectory.of(self._workplace.store.directory, run.run_id)
+        clear = run_directory.clear if run.status.is_terminal else attempt.spec.directory.clear
+        await anyio.to_thread.run_sync(clear)
+
+    def _on_commit(self, commit: Commit) -> None:
+        for committed in commit.events:
+            if committed.event.event_type == EventType.CANCEL_REQUESTED:
+                attempt = self._attempts.get(committed.run_id)
+                if attempt is not None:
+                    attempt.request_stop(StopReason.CANCEL)

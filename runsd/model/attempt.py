@@ -1,0 +1,92 @@
+"""An attempt: how far its output is in the log, how it ended, and what that makes of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from runsd.model.events import EventType, Payload, Raw
+from runsd.model.retry import delay_seconds, may_retry
+from runsd.model.run import ErrorCode, Run, RunError, error_payload
+from runsd.model.settings import RetrySettings
+from runsd.model.times import after, rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """Bytes of an attempt's files that are in the log."""
+
+    stdout: int = 0
+    stderr: int = 0
+    events: int = 0
+
+
+class StopReason(Enum):
+    """Why the daemon ended an attempt before it was done."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    OUTPUT_LIMIT = "output_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the adapter saw. `error` is None when the work was done; texts are empty when unset."""
+
+    exit_code: int | None = None
+    error: RunError | None = None
+    output_json: str = ""
+    interrupted: bool = False
+    may_retry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A lifecycle event that ends an attempt."""
+
+    event_type: EventType
+    payload: Payload
+    output_json: str = ""
+
+
+def stopped_error(reason: StopReason, run: Run, output_limit: int) -> RunError:
+    if reason is StopReason.TIMEOUT:
+        return RunError(f"the attempt did not end within {run.timeout_seconds:g} s", ErrorCode.TIMEOUT)
+    return RunError(f"the run wrote more than {output_limit:,} bytes of output", ErrorCode.OUTPUT_LIMIT)
+
+
+def ending(run: Run, outcome: Outcome, retry: RetrySettings, now: int, chance: float) -> Ending:
+    """The event that follows from an outcome. `chance` (0 to 1) spreads the retries."""
+    if run.cancel_requested:
+        return Ending(EventType.CANCELLED, _with_exit_code({"attempt": run.attempt}, outcome))
+    if outcome.error is None:
+        output = {"output": Raw(outcome.output_json)} if outcome.output_json else {}
+        return Ending(EventType.COMPLETED, _with_exit_code(output, outcome), outcome.output_json)
+    payload: dict[str, Any] = {"attempt": run.attempt, "error": error_payload(outcome.error)}
+    if not (outcome.may_retry and may_retry(run, outcome.error)):
+        return Ending(EventType.FAILED, _with_exit_code(payload, outcome))
+    delay = delay_seconds(run.attempt, retry, chance)
+    payload |= {"start_after": rfc3339(after(now, delay)), "delay_seconds": round(delay, 3)}
+    event_type = EventType.INTERRUPTED if outcome.interrupted else EventType.RETRYING
+    return Ending(event_type, _with_exit_code(payload, outcome))
+
+
+def _with_exit_code(payload: Mapping[str, Any], outcome: Outcome) -> Payload:
+    return payload if outcome.exit_code is None else {**payload, "exit_code": outcome.exit_code}
+
+
+_HINTS = {
+    126: ", as a shell does when a command cannot be executed",
+    127: ", as a shell does when a command is not found",
+}
+
+
+def exit_error(status: int, signal_name: str) -> RunError | None:
+    """A process's own end, by the status a shell gives: 128+n after signal n."""
+    if status == 0:
+        return None
+    if signal_name:
+        return RunError(f"the process was ended by signal {signal_name}", ErrorCode.SIGNAL)
+    return RunError(f"the process exited with status {status}{_HINTS.get(status, '')}", ErrorCode.EXIT_CODE)

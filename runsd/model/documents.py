@@ -1,0 +1,46 @@
+"""JSON documents from outside: checked once, on the way in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from runsd.model.events import is_utf8
+
+
+def checked(text: str, limit: int) -> Any:
+    """The value of a JSON text. Raises ValueError saying what is wrong, for the one who sent it."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > limit:
+        raise ValueError(f"has {size:,} bytes, at most {limit:,} are allowed")
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f'is not JSON: {error.msg} at line {error.lineno} column {error.colno}; an example: {{"batchSize": 100}}'
+        ) from None
+
+
+def checked_object(text: str, limit: int) -> dict[str, Any]:
+    value = checked(text, limit)
+    if not isinstance(value, dict):
+        raise ValueError('must be a JSON object, such as {"team": "data"}')
+    return value
+
+
+def checked_bytes(data: bytes, limit: int) -> str:
+    """The text of a document that a process wrote. Raises ValueError."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    checked(text, limit)
+    if not is_utf8(text):
+        raise ValueError("is not UTF-8")
+    return text
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"is not JSON: {name} is not a JSON number")

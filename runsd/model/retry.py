@@ -1,0 +1,21 @@
+"""Whether and when a failed attempt is followed by another."""
+
+from __future__ import annotations
+
+from runsd.model.run import ErrorCode, Run, RunError
+from runsd.model.settings import RetrySettings
+
+# What fails again the same way however often it is tried.
+_FINAL = frozenset({ErrorCode.OUTPUT_LIMIT, ErrorCode.OUTPUT_INVALID, ErrorCode.TARGET_NOT_FOUND, ErrorCode.EXPIRED})
+
+
+def may_retry(run: Run, error: RunError) -> bool:
+    """`run.attempt` is the one that failed: 1 is the first, which is no retry."""
+    return not run.cancel_requested and run.attempt <= run.backoff_limit and error.code not in _FINAL
+
+
+def delay_seconds(attempt: int, settings: RetrySettings, chance: float) -> float:
+    """Exponential backoff with jitter; `chance` is uniform in 0 to 1."""
+    exponent = min(attempt - 1, 64)
+    delay = min(settings.initial_delay_seconds * settings.multiplier**exponent, settings.max_delay_seconds)
+    return delay * (1 + settings.jitter * (2 * chance - 1))

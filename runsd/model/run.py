@@ -1,0 +1,239 @@
+"""The run, and the one table of its transitions.
+
+A run is what you get by folding its events in order. `advance` is the only function that makes a
+run out of another; it is used when an event is written and when a log is read back, so the two
+cannot differ. Nobody else decides a transition.
+
+                      started              completed, failed, cancelled
+      created ──► pending ──────► running ──────────────────────────────► terminal
+                    ▲  │             │ ▲
+                    │  └─ failed,    │ │ resumed
+       retrying,    │     cancelled  ▼ │
+       interrupted  └──────────── waiting
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+
+from runsd.model.events import EventType, Payload, Raw, document
+from runsd.model.targets import RunKind
+from runsd.model.times import from_rfc3339
+
+
+class RunStatus(Enum):
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class TriggerKind(Enum):
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    API = "api"
+
+
+class ErrorCode:
+    """Codes of `RunError` that the daemon gives itself."""
+
+    EXIT_CODE = "exit_code"
+    SIGNAL = "signal"
+    EXCEPTION = "exception"
+    TIMEOUT = "timeout"
+    EXPIRED = "expired"
+    INTERRUPTED = "interrupted"
+    OUTPUT_LIMIT = "output_limit"
+    OUTPUT_INVALID = "output_invalid"
+    START_FAILED = "start_failed"
+    TARGET_NOT_FOUND = "target_not_found"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """`detail_json` is JSON text or empty."""
+
+    message: str
+    code: str
+    detail_json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The record without its documents and output; times in microseconds, texts empty when unset."""
+
+    run_id: str
+    project: str
+    kind: RunKind
+    target: str
+    status: RunStatus
+    created_at: int
+    updated_at: int
+    root_run_id: str
+    name: str = ""
+    metadata_json: str = ""
+    parent_run_id: str = ""
+    schedule_id: str = ""
+    batch_id: str = ""
+    trigger_kind: TriggerKind = TriggerKind.API
+    trigger_id: str = ""
+    created_by: str = ""
+    retry_of_run_id: str = ""
+    idempotency_key: str = ""
+    concurrency_key: str = ""
+    priority: int = 0
+    timeout_seconds: float = 0.0
+    backoff_limit: int = 0
+    expires_after: int | None = None
+    start_after: int | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    attempt: int = 0
+    cancel_requested: bool = False
+    waiting_reason: str = ""
+    exit_code: int | None = None
+    error: RunError | None = None
+
+    @property
+    def duration_ms(self) -> int | None:
+        if self.started_at is None or self.completed_at is None:
+            return None
+        return (self.completed_at - self.started_at) // 1000
+
+
+class IllegalTransition(Exception):
+    """An event that the run's status does not allow: a defect of whoever recorded it."""
+
+
+_ACTIVE = (RunStatus.RUNNING, RunStatus.WAITING)
+
+TRANSITIONS: dict[tuple[RunStatus | None, str], RunStatus] = {
+    (None, EventType.CREATED): RunStatus.PENDING,
+    (RunStatus.PENDING, EventType.STARTED): RunStatus.RUNNING,
+    (RunStatus.PENDING, EventType.FAILED): RunStatus.FAILED,
+    (RunStatus.PENDING, EventType.CANCELLED): RunStatus.CANCELLED,
+    (RunStatus.RUNNING, EventType.WAITING): RunStatus.WAITING,
+    (RunStatus.WAITING, EventType.RESUMED): RunStatus.RUNNING,
+    (RunStatus.RUNNING, EventType.COMPLETED): RunStatus.COMPLETED,
+    **{(active, EventType.CANCEL_REQUESTED): active for active in _ACTIVE},
+    **{(active, EventType.RETRYING): RunStatus.PENDING for active in _ACTIVE},
+    **{(active, EventType.INTERRUPTED): RunStatus.PENDING for active in _ACTIVE},
+    **{(active, EventType.FAILED): RunStatus.FAILED for active in _ACTIVE},
+    **{(active, EventType.CANCELLED): RunStatus.CANCELLED for active in _ACTIVE},
+}
+
+LIFECYCLE_TYPES = frozenset(event_type for _, event_type in TRANSITIONS)
+
+
+def allows_output(status: RunStatus) -> bool:
+    """Output and custom events come while the run is active, never after the terminal event."""
+    return status in _ACTIVE
+
+
+def advance(run: Run | None, event_type: str, payload: Payload, at: int) -> Run:
+    """The run after a lifecycle event. Raises IllegalTransition when the table has no such step."""
+    before = run.status if run else None
+    status = TRANSITIONS.get((before, event_type))
+    if status is None:
+        raise IllegalTransition(f"{event_type} in status {before.value if before else 'none'}")
+    if run is None:
+        return _created(payload, at)
+    run = replace(run, status=status, updated_at=at)
+    change = _CHANGES.get(event_type)
+    if change is not None:
+        run = change(run, payload, at)
+    return replace(run, completed_at=at, waiting_reason="") if status.is_terminal else run
+
+
+_CREATED_FIELDS = frozenset(f.name for f in fields(Run)) - {
+    "kind", "status", "trigger_kind", "created_at", "updated_at", "expires_after", "start_after",
+}  # fmt: skip
+
+
+def _created(payload: Payload, at: int) -> Run:
+    plain = {key: value for key, value in payload.items() if key in _CREATED_FIELDS}
+    return Run(
+        kind=RunKind(payload["kind"]),
+        trigger_kind=TriggerKind(payload["trigger_kind"]),
+        status=RunStatus.PENDING,
+        created_at=at,
+        updated_at=at,
+        metadata_json=document(payload, "metadata"),
+        start_after=_moment(payload, "start_after"),
+        expires_after=_moment(payload, "expires_after"),
+        **plain,
+    )
+
+
+def _started(run: Run, payload: Payload, at: int) -> Run:
+    started_at = run.started_at if run.started_at is not None else at
+    return replace(run, attempt=payload["attempt"], started_at=started_at, start_after=None, error=None, exit_code=None)
+
+
+def _attempt_ended(run: Run, payload: Payload, at: int) -> Run:
+    """What the attempt left behind stays on the record until the next one starts."""
+    return replace(
+        run,
+        error=_error(payload),
+        exit_code=payload.get("exit_code"),
+        start_after=_moment(payload, "start_after"),
+        waiting_reason="",
+    )
+
+
+def _waiting(run: Run, payload: Payload, at: int) -> Run:
+    return replace(run, waiting_reason=payload["reason"])
+
+
+def _resumed(run: Run, payload: Payload, at: int) -> Run:
+    return replace(run, waiting_reason="")
+
+
+def _cancel_requested(run: Run, payload: Payload, at: int) -> Run:
+    return replace(run, cancel_requested=True)
+
+
+def _cancelled(run: Run, payload: Payload, at: int) -> Run:
+    return replace(run, cancel_requested=True, error=None, exit_code=payload.get("exit_code"), start_after=None)
+
+
+_CHANGES: dict[str, Callable[[Run, Payload, int], Run]] = {
+    EventType.STARTED: _started,
+    EventType.RETRYING: _attempt_ended,
+    EventType.INTERRUPTED: _attempt_ended,
+    EventType.WAITING: _waiting,
+    EventType.RESUMED: _resumed,
+    EventType.CANCEL_REQUESTED: _cancel_requested,
+    EventType.COMPLETED: _attempt_ended,
+    EventType.FAILED: _attempt_ended,
+    EventType.CANCELLED: _cancelled,
+}
+
+
+def _moment(payload: Payload, key: str) -> int | None:
+    text = payload.get(key)
+    return from_rfc3339(text) if text else None
+
+
+def _error(payload: Payload) -> RunError | None:
+    error = payload.get("error")
+    if error is None:
+        return None
+    return RunError(error["message"], error["code"], document(error, "detail"))
+
+
+def error_payload(error: RunError) -> dict[str, object]:
+    payload: dict[str, object] = {"message": error.message, "code": error.code}
+    return {**payload, "detail": Raw(error.detail_json)} if error.detail_json else payload

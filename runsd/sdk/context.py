@@ -1,0 +1,136 @@
+"""The one argument of a task: who the run is, what it works on, and how it speaks.
+
+The same class serves both adapters; where events go is the `write` that it was made with.
+"""
+
+from __future__ import annotations
+
+from runsd.sdk.documents import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from os import PathLike
+    from pathlib import Path
+    from typing import Any
+
+MAX_EVENT_TYPE_LENGTH = 100
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_RESERVED_FAMILIES = frozenset({"run", "step", "approval"})
+_RESERVED = frozenset({"artifact", "signal"})
+
+
+class Cancelled(BaseException):
+    """Raised inside a `def` task when its run is cancelled. Clean up and let it go on."""
+
+
+class Context:
+    """What a task is given.
+
+    `input` and `config` are native JSON values, None when the run has none. `attempt` is 1 for the
+    first. `address` is where the daemon listens.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        project: str,
+        target: str,
+        attempt: int,
+        input: Any,
+        config: Any,
+        state_dir: str | PathLike[str],
+        artifacts_dir: str | PathLike[str],
+        address: str,
+        write: Callable[[str, str], None],
+        drain: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`write` takes an event's type and its payload as JSON text; `drain` waits until what was
+        written has been taken."""
+        self.run_id = run_id
+        self.project = project
+        self.target = target
+        self.attempt = attempt
+        self.input = input
+        self.config = config
+        self.address = address
+        self._state_dir = state_dir
+        self._artifacts_dir = artifacts_dir
+        self._write = write
+        self._drain = drain
+        self._cancelled = False
+
+    def __repr__(self) -> str:
+        return f"<Context of {self.target}, run {self.run_id}, attempt {self.attempt}>"
+
+    @property
+    def state_dir(self) -> Path:
+        """A directory that is kept between the attempts of this run."""
+        from pathlib import Path
+
+        return Path(self._state_dir)
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Files left here are the run's artifacts; `save_artifact` never leaves half a file."""
+        from pathlib import Path
+
+        return Path(self._artifacts_dir)
+
+    @property
+    def cancelled(self) -> bool:
+        """True from the moment the run's cancellation reached this attempt."""
+        return self._cancelled
+
+    def mark_cancelled(self) -> None:
+        """For whoever executes the task."""
+        self._cancelled = True
+
+    def emit(self, event_type: str, payload: Mapping[str, Any] | None = None) -> None:
+        """Add an event to the run's log: a dotted name such as `rows.loaded`, and a JSON object.
+
+        Raises ValueError when the name is reserved or malformed, or the payload is no JSON object.
+        """
+        _check_event_type(event_type)
+        if payload is None:
+            payload = {}
+        if not isinstance(payload, dict):
+            raise ValueError(f"the payload of {event_type!r} must be a dict, not {type(payload).__name__}")
+        self._write(event_type, dumps(payload))
+
+    def log(self, text: str) -> None:
+        """Add a line to the run's log, as `print` would."""
+        self._write("log", dumps({"stream": "stdout", "text": text if text.endswith("\n") else f"{text}\n"}))
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Tell how far the task is: 0 to 1. Raises ValueError for any other number."""
+        if isinstance(fraction, bool) or not 0 <= fraction <= 1:
+            raise ValueError(f"a fraction is a number from 0 to 1, not {fraction!r}")
+        self._write("progress", dumps({"fraction": fraction, "message": message}))
+
+    def save_artifact(self, name: str, content: bytes | bytearray | memoryview | str | PathLike[str]) -> None:
+        """Leave a file as an artifact of the run: bytes, or the path of a file to copy.
+
+        `name` is relative, with `/` between its parts. The file appears whole or not at all; one of
+        the same name is replaced. Raises ValueError for a name that leads elsewhere.
+        """
+        from runsd.sdk.artifacts import save
+
+        save(self._artifacts_dir, name, content)
+
+    async def drain(self) -> None:
+        """Wait until the events written so far have been taken. In a process of its own, at once."""
+        if self._drain is not None:
+            await self._drain()
+
+
+def _check_event_type(event_type: str) -> None:
+    parts = event_type.split(".")
+    if len(event_type) > MAX_EVENT_TYPE_LENGTH or not all(p and _NAME_CHARACTERS.issuperset(p) for p in parts):
+        raise ValueError(
+            f"{event_type!r} is not an event type; write a dotted name of letters, digits, _ and - "
+            f"of at most {MAX_EVENT_TYPE_LENGTH} characters, such as 'rows.loaded'"
+        )
+    if event_type in _RESERVED or parts[0] in _RESERVED_FAMILIES:
+        raise ValueError(f"event type {event_type!r} is reserved for runsd; choose another name")

@@ -1,0 +1,58 @@
+"""Python values as JSON text that any reader takes: no NaN, always valid UTF-8.
+
+A string with a lone surrogate, which UTF-8 cannot carry, is spelled with `\\uXXXX` escapes.
+"""
+
+from __future__ import annotations
+
+import json
+
+_ATOMS = (str, bool, int, type(None))
+
+
+class NotJson(ValueError):
+    """The value has no JSON form; the message says which part of it, and why."""
+
+
+def dumps(value: object) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise NotJson("$ is nested too deeply") from None
+    except (TypeError, ValueError) as error:
+        raise NotJson(_fault(value, "$", ()) or f"$: {error}") from None
+    return text if _is_utf8(text) else json.dumps(value, separators=(",", ":"))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fault(value: object, path: str, parents: tuple[int, ...]) -> str:
+    """What makes `value` no JSON, with its path; empty when nothing does."""
+    if isinstance(value, _ATOMS):
+        return ""
+    if isinstance(value, float):
+        return "" if value - value == 0 else f"{path} is {value!r}, which JSON has no number for"
+    if id(value) in parents:
+        return f"{path} contains itself"
+    if isinstance(value, dict):
+        return _fault_of_object(value, path, (*parents, id(value)))
+    if isinstance(value, (list, tuple)):
+        members = (_fault(member, f"{path}[{i}]", (*parents, id(value))) for i, member in enumerate(value))
+        return next(filter(None, members), "")
+    return f"{path} is of type {type(value).__name__}, which is not JSON"
+
+
+def _fault_of_object(value: dict[object, object], path: str, parents: tuple[int, ...]) -> str:
+    for key, member in value.items():
+        if not isinstance(key, (*_ATOMS, float)):
+            return f"{path} has a key of type {type(key).__name__}; keys of JSON objects are strings"
+        fault = _fault(member, f"{path}.{key}", parents)
+        if fault:
+            return fault
+    return ""

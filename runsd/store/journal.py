@@ -1,0 +1,177 @@
+"""The one writer: group commit.
+
+Whoever wants to write hands in a change and waits. The writer takes all that is queued, applies it in
+one transaction, commits with one fsync, shows the commit to its listeners, and only then answers those
+who wait. While it commits, the next batch gathers.
+
+A full disk refuses the batch and nothing else. Any other failure of a write is final: the page cache
+can no longer be trusted (a failed fsync is not retried), so the journal stops and the daemon with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from runsd.model.errors import Overloaded, RunsdError, Stopping
+from runsd.model.events import Committed
+from runsd.store.connection import Connection
+from runsd.store.transaction import Counters, Staged, StoredRun, Transaction, write
+
+T = TypeVar("T")
+Change = Callable[[Transaction], T]
+
+logger = structlog.get_logger()
+
+# One commit takes at most this many changes, so that the first in it does not wait for ever.
+BATCH_LIMIT = 1000
+DISK_FULL_RETRY_SECONDS = 1.0
+
+
+class StoreFailed(Exception):
+    """A write or fsync failed in a way that must not be retried; start again from disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a transaction brought: its events in order, and the runs that it touched as they are now."""
+
+    events: list[Committed]
+    runs: list[StoredRun]
+
+
+class Journal:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._listeners: list[Callable[[Commit], None]] = []
+        self._queue: deque[tuple[Change[Any], asyncio.Future[Any]]] = deque()
+        self._wake = asyncio.Event()
+        self._counters = Counters(0, 0)
+        self._now = 0
+        self._stopping = False
+
+    def listen(self, listener: Callable[[Commit], None]) -> None:
+        """`listener` sees every commit, in order, before those who wait for it are answered."""
+        self._listeners.append(listener)
+
+    async def load(self) -> int:
+        """Goes on with the numbers where the database stands; gives the last event's position."""
+        self._counters = await self._connection.call(_highest_numbers)
+        return self._counters.position
+
+    async def change(self, change: Change[T]) -> T:
+        """Applies `change` and answers when it is on disk. Raises what it raised, or Overloaded."""
+        if self._stopping:
+            raise Stopping
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.append((change, future))
+        self._wake.set()
+        return await future
+
+    async def insist(self, change: Change[T]) -> T:
+        """As `change`, for what must not be lost: waits for room when the disk is full."""
+        while True:
+            try:
+                return await self.change(change)
+            except Overloaded:
+                await asyncio.sleep(DISK_FULL_RETRY_SECONDS)
+
+    async def run(self) -> None:
+        """Writes until `stop`; what was queued by then is written. Raises StoreFailed."""
+        try:
+            while not self._stopping or self._queue:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    await self._commit([self._queue.popleft() for _ in range(min(BATCH_LIMIT, len(self._queue)))])
+        finally:
+            self._stopping = True
+            for _, future in self._queue:
+                _fail(future, Stopping())
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def _commit(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
+        wanted = [(change, future) for change, future in batch if not future.cancelled()]
+        before = Counters(self._counters.run_no, self._counters.position)
+        self._now = max(self._now, time.time_ns() // 1000)
+        changes = [change for change, _ in wanted]
+        try:
+            outcomes, commit = await self._connection.call(lambda c: self._apply(c, changes))
+        except sqlite3.Error as error:
+            self._counters = before
+            self._refuse(wanted, error)
+            return
+        for listener in self._listeners:
+            listener(commit)
+        for (_, future), outcome in zip(wanted, outcomes, strict=True):
+            _answer(future, outcome)
+
+    def _apply(self, connection: sqlite3.Connection, changes: list[Change[Any]]) -> tuple[list[Any], Commit]:
+        """In the writer's thread: one transaction."""
+        batch = Staged()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = [self._apply_one(connection, batch, change) for change in changes]
+            write(connection, batch)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return outcomes, Commit(batch.committed, list(batch.runs.values()))
+
+    def _apply_one(self, connection: sqlite3.Connection, batch: Staged, change: Change[Any]) -> Any:
+        before = Counters(self._counters.run_no, self._counters.position)
+        transaction = Transaction(connection, batch, self._counters, self._now)
+        try:
+            result = change(transaction)
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - the change's own failure goes to who asked for it
+            self._counters.run_no, self._counters.position = before.run_no, before.position
+            return _Failure(error)
+        batch.absorb(transaction.staged)
+        return result
+
+    def _refuse(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]], error: sqlite3.Error) -> None:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            logger.error("disk full, changes refused", changes=len(batch))
+            refusal: RunsdError = Overloaded("DISK_FULL", "the disk is full; make room and call again")
+            for _, future in batch:
+                _fail(future, refusal)
+            return
+        for _, future in batch:
+            _fail(future, Stopping())
+        raise StoreFailed(f"{error} ({error.sqlite_errorname})") from error
+
+
+class _Failure:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _answer(future: asyncio.Future[Any], outcome: Any) -> None:
+    if isinstance(outcome, _Failure):
+        _fail(future, outcome.error)
+    elif not future.done():
+        future.set_result(outcome)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _highest_numbers(connection: sqlite3.Connection) -> Counters:
+    numbers = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
+    return Counters(numbers.get("runs", 0), numbers.get("events", 0))

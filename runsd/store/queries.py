@@ -1,0 +1,239 @@
+"""Reads, each a single hop on a connection that no writer waits for.
+
+Every page is bounded in rows and in bytes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+
+from runsd.model.attempt import Offsets
+from runsd.model.errors import NotFound
+from runsd.model.events import Committed, Event, decode
+from runsd.model.record import Artifact, Documents, LogTail, Record
+from runsd.model.run import Run
+from runsd.store.connection import Connection
+from runsd.store.listing import RunFilter, RunPage, list_runs
+from runsd.store.queue import Queued, next_moment, startable
+from runsd.store.rows import EVENT_COLUMNS, RUN_COLUMNS, Row, event_from_row, run_from_row
+
+T = TypeVar("T")
+
+PAGE_BYTES = 1 << 20
+ARTIFACTS_IN_RECORD = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """`ended`: the run is terminal and nothing comes after this page."""
+
+    events: list[Event]
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPage:
+    """`position`: the page covers everything up to here, also what no filter let through."""
+
+    events: list[Committed]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveAttempt:
+    """A run whose attempt was executing when the daemon ended."""
+
+    number: int
+    run: Run
+    documents: Documents
+    adapter: str
+    offsets: Offsets
+
+
+class Queries:
+    def __init__(self, connections: Sequence[Connection], logs_limit: int) -> None:
+        self._free = list(connections)
+        self._places = anyio.Semaphore(len(connections))
+        self._logs_limit = logs_limit
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        async with self._places:
+            connection = self._free.pop()
+            try:
+                return await connection.call(query)
+            finally:
+                self._free.append(connection)
+
+    async def record(self, run_id: str) -> Record:
+        """Raises NotFound."""
+        return await self._read(lambda c: _record(c, run_id, self._logs_limit))
+
+    async def run(self, run_id: str) -> Run:
+        """Raises NotFound."""
+        return await self._read(lambda c: _run(c, run_id)[1])
+
+    async def runs(self, wanted: RunFilter) -> RunPage:
+        return await self._read(lambda c: list_runs(c, wanted, PAGE_BYTES))
+
+    async def events(self, run_id: str, after: int, limit: int) -> EventPage:
+        """Raises NotFound."""
+        return await self._read(lambda c: _events(c, run_id, after, limit))
+
+    async def watch(self, project: str, after: int, limit: int) -> WatchPage:
+        return await self._read(lambda c: _watch(c, project, after, limit))
+
+    async def artifacts(self, run_id: str, after_name: str, limit: int) -> list[Artifact]:
+        """Raises NotFound."""
+        return await self._read(lambda c: _artifacts(c, _run(c, run_id)[0], after_name, limit))
+
+    async def artifact(self, run_id: str, name: str) -> Artifact:
+        """Raises NotFound."""
+        return await self._read(lambda c: _artifact(c, run_id, name))
+
+    async def startable(
+        self,
+        now: int,
+        limit: int,
+        projects: Sequence[str],
+        full_targets: Sequence[str],
+        busy_keys: Sequence[str],
+    ) -> list[Queued]:
+        return await self._read(lambda c: startable(c, now, limit, projects, full_targets, busy_keys))
+
+    async def next_moment(self, now: int) -> int | None:
+        return await self._read(lambda c: next_moment(c, now))
+
+    async def active(self) -> list[ActiveAttempt]:
+        return await self._read(_active)
+
+
+def _bounded(rows: Iterator[Row], limit: int, size_column: int) -> tuple[list[Row], bool]:
+    """Up to `limit` rows and about PAGE_BYTES, at least one; whether there are more."""
+    page: list[Row] = []
+    size = 0
+    for row in rows:
+        if len(page) == limit or (page and size + len(row[size_column]) > PAGE_BYTES):
+            return page, True
+        page.append(row)
+        size += len(row[size_column])
+    return page, False
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """All reads inside see one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def _run(connection: sqlite3.Connection, run_id: str) -> tuple[int, Run]:
+    row = connection.execute(f"SELECT run_no, {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise NotFound("run", run_id)
+    return row[0], run_from_row(row[1:])
+
+
+def _record(connection: sqlite3.Connection, run_id: str, logs_limit: int) -> Record:
+    with snapshot(connection):
+        number, run = _run(connection, run_id)
+        artifacts = _artifacts(connection, number, "", ARTIFACTS_IN_RECORD)
+        return Record(
+            run,
+            _documents(connection, number),
+            _log_tail(connection, number, logs_limit),
+            {artifact.name: artifact for artifact in artifacts},
+        )
+
+
+def _documents(connection: sqlite3.Connection, number: int) -> Documents:
+    row = connection.execute(
+        "SELECT input_json, config_json, output_json FROM documents WHERE run_no = ?", (number,)
+    ).fetchone()
+    return Documents(*row)
+
+
+def _log_tail(connection: sqlite3.Connection, number: int, limit: int) -> LogTail:
+    """Reads backwards, just as far as the tail reaches."""
+    texts: list[str] = []
+    size = 0
+    rows = connection.execute(
+        "SELECT payload_json FROM events WHERE run_no = ? AND event_type = 'log' ORDER BY event_id DESC",
+        (number,),
+    )
+    for (payload_json,) in rows:
+        texts.append(decode(payload_json)["text"])
+        size += len(texts[-1])
+        if size > limit:
+            break
+    return LogTail().extended("".join(reversed(texts)), limit)
+
+
+def _events(connection: sqlite3.Connection, run_id: str, after: int, limit: int) -> EventPage:
+    with snapshot(connection):
+        number, run = _run(connection, run_id)
+        rows, more = _bounded(
+            connection.execute(
+                f"SELECT {EVENT_COLUMNS} FROM events WHERE run_no = ? AND event_id > ? ORDER BY event_id",
+                (number, after),
+            ),
+            limit,
+            size_column=2,
+        )
+    return EventPage([event_from_row(row) for row in rows], run.status.is_terminal and not more)
+
+
+def _watch(connection: sqlite3.Connection, project: str, after: int, limit: int) -> WatchPage:
+    with snapshot(connection):
+        (last,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+        rows, more = _bounded(
+            connection.execute(
+                f"SELECT position, run_id, target, {EVENT_COLUMNS.replace('created_at', 'e.created_at')} "
+                "FROM events e CROSS JOIN runs r USING (run_no) "
+                "WHERE position > ? AND project = ? ORDER BY position",
+                (after, project),
+            ),
+            limit,
+            size_column=5,
+        )
+    events = [Committed(row[0], row[1], project, row[2], event_from_row(row[3:])) for row in rows]
+    return WatchPage(events, events[-1].position if more else max(last, after))
+
+
+def _artifacts(connection: sqlite3.Connection, number: int, after_name: str, limit: int) -> list[Artifact]:
+    rows = connection.execute(
+        "SELECT name, size_bytes, sha256, media_type, attempt FROM artifacts "
+        "WHERE run_no = ? AND name > ? ORDER BY name LIMIT ?",
+        (number, after_name, limit),
+    )
+    return [Artifact(*row) for row in rows]
+
+
+def _artifact(connection: sqlite3.Connection, run_id: str, name: str) -> Artifact:
+    number, _ = _run(connection, run_id)
+    row = connection.execute(
+        "SELECT name, size_bytes, sha256, media_type, attempt FROM artifacts WHERE run_no = ? AND name = ?",
+        (number, name),
+    ).fetchone()
+    if row is None:
+        raise NotFound("artifact", name, hint=f"`runs artifacts {run_id}` lists those of this run")
+    return Artifact(*row)
+
+
+def _active(connection: sqlite3.Connection) -> list[ActiveAttempt]:
+    rows = connection.execute(
+        "SELECT run_no, input_json, config_json, output_json, adapter, stdout_offset, stderr_offset, "
+        f"events_offset, {RUN_COLUMNS} FROM runs JOIN attempts USING (run_no, attempt) "
+        "JOIN documents USING (run_no) WHERE status IN ('running', 'waiting') ORDER BY run_no"
+    )
+    return [
+        ActiveAttempt(row[0], run_from_row(row[8:]), Documents(*row[1:4]), row[4], Offsets(*row[5:8])) for row in rows
+    ]

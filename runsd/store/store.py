@@ -1,0 +1,70 @@
+"""The open store: a locked state directory, its database, one writer and some readers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runsd.store.connection import connect
+from runsd.store.journal import Journal
+from runsd.store.migrations import migrate
+from runsd.store.queries import Queries
+from runsd.store.tail import Tail
+
+DATABASE = "runsd.db"
+LOCK = "runsd.lock"
+READERS = 2
+
+
+class StateDirectoryBusy(Exception):
+    """Another daemon holds the state directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    directory: Path
+    journal: Journal
+    queries: Queries
+    tail: Tail
+
+
+@asynccontextmanager
+async def open_store(directory: Path, logs_limit: int) -> AsyncIterator[Store]:
+    """Raises StateDirectoryBusy, StoreTooNew, OSError, sqlite3.Error. The caller runs the journal."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(directory):
+        async with AsyncExitStack() as stack:
+            writer = await connect(directory / DATABASE)
+            stack.push_async_callback(writer.close)
+            await writer.call(migrate)
+            readers = []
+            for _ in range(READERS):
+                readers.append(await connect(directory / DATABASE, read_only=True))
+                stack.push_async_callback(readers[-1].close)
+            journal = Journal(writer)
+            tail = Tail(await journal.load())
+            journal.listen(tail.publish)
+            yield Store(directory, journal, Queries(readers, logs_limit), tail)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Holds the directory's lock; the file names the holder. The kernel frees it if we die."""
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
+            raise StateDirectoryBusy(
+                f"{directory} is in use by the runsd with pid {holder}; stop it, or give another --state-dir"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,208 @@
+"""One commit: the changes of many callers, each atomic by itself.
+
+A *change* is a function of a `Transaction`: it reads runs as they are, decides, and records. It runs
+in the writer's thread, so what it decides on cannot change before it is written: no two decisions
+about a run ever cross. What a change stages reaches the batch only if the change returns; one that
+raises leaves nothing behind and disturbs no other. Statements are collected and written at the end,
+a kind at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runsd.model.attempt import Offsets
+from runsd.model.errors import NotFound
+from runsd.model.events import Committed, Draft, Event, EventType, Payload, encode
+from runsd.model.record import Artifact, Documents
+from runsd.model.run import IllegalTransition, Run, advance, allows_output
+from runsd.store.rows import CHANGED_COLUMNS, RUN_COLUMNS, changed_values, run_from_row, run_values
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as it stands in the transaction, with its number and how many events it has."""
+
+    number: int
+    run: Run
+    last_event_id: int
+    is_new: bool = False
+
+
+@dataclass(slots=True)
+class Staged:
+    """What a change, or a batch of them, is going to write."""
+
+    runs: dict[str, StoredRun] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
+    hashes: dict[int, bytes] = field(default_factory=dict)
+    new_documents: list[tuple[Any, ...]] = field(default_factory=list)
+    outputs: list[tuple[Any, ...]] = field(default_factory=list)
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+    committed: list[Committed] = field(default_factory=list)
+    attempts: list[tuple[Any, ...]] = field(default_factory=list)
+    offsets: list[tuple[Any, ...]] = field(default_factory=list)
+    artifacts: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def absorb(self, other: Staged) -> None:
+        self.runs.update(other.runs)
+        self.keys.update(other.keys)
+        self.hashes.update(other.hashes)
+        for name in ("new_documents", "outputs", "events", "committed", "attempts", "offsets", "artifacts"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+@dataclass(slots=True)
+class Counters:
+    """The highest numbers given out so far. Restored when a batch fails."""
+
+    run_no: int
+    position: int
+
+
+class Transaction:
+    """What a change sees of the store: all before it in the batch, and nothing after."""
+
+    def __init__(self, connection: sqlite3.Connection, batch: Staged, counters: Counters, now: int) -> None:
+        self.now = now
+        self.connection = connection
+        self.staged = Staged()
+        self._batch = batch
+        self._counters = counters
+
+    def find(self, run_id: str) -> StoredRun | None:
+        stored = self.staged.runs.get(run_id) or self._batch.runs.get(run_id)
+        if stored is not None:
+            return stored
+        row = self.connection.execute(
+            f"SELECT run_no, (SELECT max(event_id) FROM events e WHERE e.run_no = r.run_no), {RUN_COLUMNS} "
+            "FROM runs r WHERE run_id = ?",
+            (run_id,),
+        ).fetchone()
+        return StoredRun(row[0], run_from_row(row[2:]), row[1]) if row else None
+
+    def get(self, run_id: str) -> StoredRun:
+        stored = self.find(run_id)
+        if stored is None:
+            raise NotFound("run", run_id)
+        return stored
+
+    def by_key(self, project: str, key: str) -> tuple[Run, bytes] | None:
+        """The run that an idempotency key made, and the fingerprint of its request."""
+        known = self.staged.keys.get((project, key)) or self._batch.keys.get((project, key))
+        if known is None:
+            known = self.connection.execute(
+                "SELECT run_id, request_hash FROM runs WHERE project = ? AND idempotency_key = ? "
+                "AND idempotency_key <> ''",
+                (project, key),
+            ).fetchone()
+        return (self.get(known[0]).run, known[1]) if known else None
+
+    def documents(self, stored: StoredRun) -> Documents:
+        """Of a run that an earlier transaction created."""
+        row = self.connection.execute(
+            "SELECT input_json, config_json, output_json FROM documents WHERE run_no = ?", (stored.number,)
+        ).fetchone()
+        return Documents(*row)
+
+    def create(self, payload: Payload, documents: Documents, request_hash: bytes) -> Run:
+        run = advance(None, EventType.CREATED, payload, self.now)
+        self._counters.run_no += 1
+        stored = StoredRun(self._counters.run_no, run, 0, is_new=True)
+        self.staged.new_documents.append((stored.number, documents.input_json, documents.config_json))
+        if run.idempotency_key:
+            self.staged.keys[run.project, run.idempotency_key] = (run.run_id, request_hash)
+            self.staged.hashes[stored.number] = request_hash
+        self._append(stored, [Draft(EventType.CREATED, encode(payload))])
+        return run
+
+    def record(self, stored: StoredRun, event_type: EventType, payload: Payload) -> StoredRun:
+        """Appends a lifecycle event and moves the run as the transition table says."""
+        run = advance(stored.run, event_type, payload, self.now)
+        moved = StoredRun(stored.number, run, stored.last_event_id, stored.is_new)
+        return self._append(moved, [Draft(event_type, encode(payload))])
+
+    def emit(self, stored: StoredRun, drafts: Sequence[Draft]) -> StoredRun:
+        """Appends output and custom events. IllegalTransition when the run is not active."""
+        if not allows_output(stored.run.status):
+            raise IllegalTransition(f"{drafts[0].event_type} in status {stored.run.status.value}")
+        return self._append(stored, drafts)
+
+    def set_output(self, stored: StoredRun, output_json: str) -> None:
+        self.staged.outputs.append((output_json, stored.number))
+
+    def open_attempt(self, stored: StoredRun, adapter: str) -> None:
+        self.staged.attempts.append((stored.number, stored.run.attempt, adapter))
+
+    def set_offsets(self, stored: StoredRun, offsets: Offsets) -> None:
+        self.staged.offsets.append((offsets.stdout, offsets.stderr, offsets.events, stored.number, stored.run.attempt))
+
+    def add_artifact(self, stored: StoredRun, artifact: Artifact) -> None:
+        self.staged.artifacts.append(
+            (
+                stored.number,
+                artifact.name,
+                artifact.size_bytes,
+                artifact.sha256,
+                artifact.media_type,
+                artifact.attempt,
+            )
+        )
+
+    def _append(self, stored: StoredRun, drafts: Sequence[Draft]) -> StoredRun:
+        run, event_id, position = stored.run, stored.last_event_id, self._counters.position
+        for draft in drafts:
+            event_id += 1
+            position += 1
+            event = Event(event_id, draft.event_type, draft.payload_json, self.now)
+            self.staged.events.append(
+                (position, stored.number, event_id, draft.event_type, draft.payload_json, self.now)
+            )
+            self.staged.committed.append(Committed(position, run.run_id, run.project, run.target, event))
+        self._counters.position = position
+        appended = StoredRun(stored.number, run, event_id, stored.is_new)
+        self.staged.runs[run.run_id] = appended
+        return appended
+
+
+_INSERT_RUN = (
+    f"INSERT INTO runs (run_no, request_hash, {RUN_COLUMNS}) VALUES (?, ?{', ?' * len(RUN_COLUMNS.split(','))})"
+)
+_UPDATE_RUN = f"UPDATE runs SET {', '.join(f'{column} = ?' for column in CHANGED_COLUMNS)} WHERE run_no = ?"
+_INSERT_DOCUMENTS = "INSERT INTO documents (run_no, input_json, config_json, output_json) VALUES (?, ?, ?, '')"
+_UPDATE_OUTPUT = "UPDATE documents SET output_json = ? WHERE run_no = ?"
+_INSERT_EVENT = (
+    "INSERT INTO events (position, run_no, event_id, event_type, payload_json, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_INSERT_ATTEMPT = "INSERT INTO attempts (run_no, attempt, adapter) VALUES (?, ?, ?)"
+_UPDATE_OFFSETS = (
+    "UPDATE attempts SET stdout_offset = ?, stderr_offset = ?, events_offset = ? WHERE run_no = ? AND attempt = ?"
+)
+_INSERT_ARTIFACT = (
+    "INSERT OR REPLACE INTO artifacts (run_no, name, size_bytes, sha256, media_type, attempt) VALUES (?, ?, ?, ?, ?, ?)"
+)
+
+
+def write(connection: sqlite3.Connection, staged: Staged) -> None:
+    """Writes a batch, a kind of row at a time, parents before children."""
+    new, changed = [], []
+    for stored in staged.runs.values():
+        if stored.is_new:
+            new.append((stored.number, staged.hashes.get(stored.number), *run_values(stored.run)))
+        else:
+            changed.append((*changed_values(stored.run), stored.number))
+    for statement, rows in (
+        (_INSERT_RUN, new),
+        (_UPDATE_RUN, changed),
+        (_INSERT_DOCUMENTS, staged.new_documents),
+        (_UPDATE_OUTPUT, staged.outputs),
+        (_INSERT_EVENT, staged.events),
+        (_INSERT_ATTEMPT, staged.attempts),
+        (_UPDATE_OFFSETS, staged.offsets),
+        (_INSERT_ARTIFACT, staged.artifacts),
+    ):
+        if rows:
+            connection.executemany(statement, rows)
