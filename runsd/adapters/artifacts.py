@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from runsd.adapters.regular_file import open_regular
 from runsd.model.events import is_utf8
 from runsd.model.record import Artifact
 from runsd.sdk.artifacts import HIDDEN_PREFIX
@@ -24,7 +24,6 @@ MAX_NAME_BYTES = 1024
 CHUNK_BYTES = 256 << 10
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +94,6 @@ def open_inside(directory: Path, name: str) -> BufferedReader:
             inner = os.open(folder, _DIRECTORY, dir_fd=held)
             os.close(held)
             held = inner
-        descriptor = os.open(last, _FILE, dir_fd=held)
+        return os.fdopen(open_regular(last, held), "rb")
     finally:
         os.close(held)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(0, "it is not a regular file")
-    return os.fdopen(descriptor, "rb")

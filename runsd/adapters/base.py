@@ -24,11 +24,10 @@ from runsd.model.targets import Definition
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Events in order, and how far they reach. `size_bytes` counts towards the run's output limit."""
+    """Events in order, and how far into the attempt's files they reach, if they come from files."""
 
     drafts: list[Draft] = field(default_factory=list)
     offsets: Offsets | None = None
-    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

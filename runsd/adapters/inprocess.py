@@ -99,13 +99,13 @@ class OutputBuffer:
 
     def take(self) -> Output:
         with self._lock:
-            drafts, size = self._drafts, self._size
+            drafts = self._drafts
             self._drafts, self._size = [], 0
             self.filled.clear()
             self._lock.notify_all()
         self._taken.set()
         self._taken = asyncio.Event()
-        return Output(drafts, None, size)
+        return Output(drafts)
 
     def close(self) -> None:
         """Nobody takes any more; what is written from now on is dropped."""

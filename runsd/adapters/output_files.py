@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from runsd.adapters.regular_file import open_regular
 from runsd.model.documents import checked
 from runsd.model.events import Draft, Stream, emitted, log
 
@@ -37,8 +38,9 @@ class File:
 
     def _open(self) -> bool:
         try:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+            self._descriptor = open_regular(self.path)
+        except OSError:
+            # Not there yet, or the process has put something in its place that has no content.
             return False
         return True
 

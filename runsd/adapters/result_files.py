@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 from pathlib import Path
 
 from runsd.adapters.directory import AttemptDirectory
+from runsd.adapters.regular_file import open_regular
 from runsd.model.attempt import Outcome, exit_error
 from runsd.model.documents import checked_bytes
 from runsd.model.events import compact, is_utf8
@@ -68,14 +68,12 @@ def _told_error(file: Path, fallback: RunError) -> RunError:
 
 
 def _read(file: Path, limit: int) -> bytes | None:
-    """The content of a regular file, up to one byte past the limit. Raises ValueError for others."""
+    """The content, up to one byte past the limit; None when there is no file. Raises ValueError."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(file)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("is not a regular file")
         return opened.read(limit + 1)

@@ -88,30 +88,36 @@ class ProcessExecution:
         self._rest = Output()
 
     async def output(self) -> AsyncIterator[Output]:
-        with self._changes.watch(self._spec.directory.path) as watch:
-            if self._process is not None:
-                self._process.when_exited(watch.changed.set)
-            while not self._has_ended():
-                watch.changed.clear()
-                if (batch := self._read(final=False)).drafts:
-                    yield batch
-                elif not self._has_ended():
-                    await watch.wait()
-        if self._process is not None and self._process.has_leftovers:
-            yield Output([log(Stream.SYSTEM, "processes that the command left behind are ended\n")])
-            await self._process.stop(self._grace_seconds)
-        while (batch := self._read(final=True)).size_bytes:
+        if self._process is not None:
+            async for batch in self._live_output(self._process):
+                yield batch
+        while self._offsets() != (batch := self._read(final=True)).offsets:
             # The last batch is committed with the outcome, which saves short attempts a commit.
-            if self._rest.size_bytes:
+            if self._rest.drafts:
                 yield self._rest
             self._rest = batch
 
+    async def _live_output(self, process: Process) -> AsyncIterator[Output]:
+        """Until the process has ended, and what it left behind as well."""
+        with self._changes.watch(self._spec.directory.path) as watch:
+            process.when_exited(watch.changed.set)
+            while not process.exited.is_set():
+                watch.changed.clear()
+                if (batch := self._read(final=False)).drafts:
+                    yield batch
+                elif not process.exited.is_set():
+                    await watch.wait()
+        if process.has_leftovers:
+            yield Output([log(Stream.SYSTEM, "processes that the command left behind are ended\n")])
+            await process.stop(self._grace_seconds)
+
     def _read(self, *, final: bool) -> Output:
-        before = self._offsets()
-        drafts = self._stdout.read(final=final) + self._stderr.read(final=final) + self._events.read(final=final)
-        after = self._offsets()
-        size = after.stdout + after.stderr + after.events - before.stdout - before.stderr - before.events
-        return Output(drafts, after, size)
+        drafts = [
+            *self._stdout.read(final=final),
+            *self._stderr.read(final=final),
+            *self._events.read(final=final),
+        ]
+        return Output(drafts, self._offsets())
 
     def _offsets(self) -> Offsets:
         return Offsets(self._stdout.file.offset, self._stderr.file.offset, self._events.file.offset)
@@ -131,6 +137,3 @@ class ProcessExecution:
             reader.file.close()
         if self._process is not None:
             self._process.close()
-
-    def _has_ended(self) -> bool:
-        return self._process is None or self._process.exited.is_set()

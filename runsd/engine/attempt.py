@@ -36,14 +36,22 @@ Begin = Callable[[AttemptSpec], Awaitable[Execution]]
 
 
 class Attempt:
-    def __init__(self, spec: AttemptSpec, journal: Journal, retry: RetrySettings, grace_seconds: float) -> None:
+    def __init__(
+        self,
+        spec: AttemptSpec,
+        journal: Journal,
+        retry: RetrySettings,
+        grace_seconds: float,
+        output_bytes: int = 0,
+    ) -> None:
+        """`output_bytes`: what an adopted attempt has written already."""
         self.spec = spec
         self._journal = journal
         self._retry = retry
         self._grace_seconds = grace_seconds
         self._stop_reason: StopReason | None = None
         self._stop_requested = asyncio.Event()
-        self._output_bytes = 0
+        self._output_bytes = output_bytes
 
     def request_stop(self, reason: StopReason) -> None:
         """The first reason counts."""
@@ -92,17 +100,22 @@ class Attempt:
         await execution.stop(self._grace_seconds)
 
     async def _record_output(self, execution: Execution) -> None:
-        async with aclosing(execution.output()) as batches:  # type: ignore[type-var]
-            async for output in batches:
-                if not self._within_limit(output):
-                    self.request_stop(StopReason.OUTPUT_LIMIT)
-                    return
+        async with aclosing(execution.output()) as batches:
+            async for batch in batches:
+                output = self._within_limit(batch)
                 if output.drafts:
                     await self._journal.insist(partial(self._append, output=output))
+                if self._stop_reason is StopReason.OUTPUT_LIMIT:
+                    return
 
-    def _within_limit(self, output: Output) -> bool:
-        self._output_bytes += output.size_bytes
-        return self._output_bytes <= self.spec.limits.output_bytes
+    def _within_limit(self, output: Output) -> Output:
+        """The part of the output that the run may still write; past it the attempt is stopped."""
+        for index, draft in enumerate(output.drafts):
+            self._output_bytes += len(draft.payload_json)
+            if self._output_bytes > self.spec.limits.output_bytes:
+                self.request_stop(StopReason.OUTPUT_LIMIT)
+                return Output(output.drafts[:index])
+        return output
 
     def _append(self, transaction: Transaction, output: Output) -> None:
         stored = transaction.get(self.spec.run.run_id)
@@ -113,10 +126,7 @@ class Attempt:
 
     async def _finish(self, ended: Ended) -> Run:
         collected = await self._collect_artifacts()
-        rest = ended.rest
-        if not self._within_limit(rest):
-            self.request_stop(StopReason.OUTPUT_LIMIT)
-            rest = Output()
+        rest = self._within_limit(ended.rest)
         notes = [log(Stream.SYSTEM, f"{line}\n") for line in collected.passed_over]
         rest = replace(rest, drafts=[*rest.drafts, *notes])
         outcome = self._judged(ended.outcome)

@@ -63,14 +63,18 @@ class Executor:
         async def begin(spec: AttemptSpec) -> Execution:
             return await self._workplace.adapters[adapter].adopt(spec, offsets)
 
-        attempt = self._supervise(claimed, begin)
+        attempt = self._supervise(claimed, begin, offsets.total)
         if claimed.run.cancel_requested:
             attempt.request_stop(StopReason.CANCEL)
 
-    def _supervise(self, claimed: Claimed, begin: Begin) -> Attempt:
+    def _supervise(self, claimed: Claimed, begin: Begin, output_bytes: int = 0) -> Attempt:
         run, settings = claimed.run, self._workplace.settings
         attempt = Attempt(
-            self._spec(claimed), self._workplace.store.journal, settings.retry, settings.cancel.grace_seconds
+            self._spec(claimed),
+            self._workplace.store.journal,
+            settings.retry,
+            settings.cancel.grace_seconds,
+            output_bytes,
         )
         self._attempts[run.run_id] = attempt
         task = self._group.create_task(self._execute(claimed, attempt, begin), name=f"attempt of {run.run_id}")

@@ -22,6 +22,10 @@ class Offsets:
     stderr: int = 0
     events: int = 0
 
+    @property
+    def total(self) -> int:
+        return self.stdout + self.stderr + self.events
+
 
 class StopReason(Enum):
     """Why the daemon ended an attempt before it was done."""

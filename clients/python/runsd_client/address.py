@@ -59,9 +59,7 @@ def _is_host(host: str) -> bool:
 
 
 def _wrong(text: str, rule: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{text!r} is not an address: {rule}", code="INVALID_ARGUMENT", reason="ADDRESS"
-    )
+    return ConfigurationError(f"{text!r} is not an address: {rule}", code="INVALID_ARGUMENT", reason="ADDRESS")
 
 
 def _refuse_strangers(directory: Path) -> None:

@@ -18,9 +18,7 @@ def find_artifact(run_id: str, name: str, artifacts: Sequence[Artifact]) -> Arti
     for artifact in artifacts:
         if artifact.name == name:
             return artifact
-    raise NotFoundError(
-        f"run {run_id} has no artifact {name!r}", code="NOT_FOUND", reason="ARTIFACT_NOT_FOUND"
-    )
+    raise NotFoundError(f"run {run_id} has no artifact {name!r}", code="NOT_FOUND", reason="ARTIFACT_NOT_FOUND")
 
 
 def destination(name: str, to_path: str | os.PathLike[str]) -> Path:
@@ -33,16 +31,9 @@ def destination(name: str, to_path: str | os.PathLike[str]) -> Path:
         return path
     relative = PurePosixPath(name)
     inside = path.joinpath(relative)
-    is_plain = (
-        bool(relative.parts)
-        and not relative.is_absolute()
-        and ".." not in relative.parts
-        and "\0" not in name
-    )
+    is_plain = bool(relative.parts) and not relative.is_absolute() and ".." not in relative.parts and "\0" not in name
     if not is_plain or not inside.resolve().is_relative_to(path.resolve()):
-        raise RunsError(
-            f"artifact {name!r} would be written outside of {path}", code="DATA_LOSS", reason="UNSAFE_NAME"
-        )
+        raise RunsError(f"artifact {name!r} would be written outside of {path}", code="DATA_LOSS", reason="UNSAFE_NAME")
     return inside
 
 

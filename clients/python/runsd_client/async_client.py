@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCurso
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
 from runsd_client.proto.runs_pb2_grpc import RunsStub
 from runsd_client.requests import NewRun, RunFilters, RunOptions
+from runsd_client.retrying import Tries
 from runsd_client.values import (
     Artifact,
     CancelAnswer,
@@ -62,9 +64,7 @@ class AsyncRunsClient(ClientCore):
     async def create(self, run: NewRun, *, project: str | None = None) -> CreateAnswer:
         return await self._call(calls.create(run, self._settings, project))
 
-    async def batch_create(
-        self, runs: Sequence[NewRun], *, project: str | None = None
-    ) -> tuple[CreateAnswer, ...]:
+    async def batch_create(self, runs: Sequence[NewRun], *, project: str | None = None) -> tuple[CreateAnswer, ...]:
         return await self._call(calls.batch_create(runs, self._settings, project))
 
     async def get(self, run_id: str) -> Run:
@@ -194,24 +194,34 @@ class AsyncRunsClient(ClientCore):
 
     async def _stream(self, cursor: Cursor[Any, T]) -> AsyncGenerator[T, None]:
         tries = self._tries()
+        if (first := cursor.first_call()) is not None:
+            for item in await self._call(first):
+                yield item
+            tries.succeeded()
         while not cursor.finished:
-            self._check_open()
-            method = getattr(self._stubs["runs"], cursor.method)
-            stream = method(cursor.request(), metadata=self._settings.call_metadata)
             try:
-                async for answer in stream:
-                    tries.succeeded()
-                    for item in cursor.accept(answer):
-                        yield item
-                    if cursor.finished:
-                        return
-                if (last_check := cursor.stream_ended()) is not None:
-                    for item in await self._once(last_check):
+                async with aclosing(self._stream_once(cursor, tries)) as items:
+                    async for item in items:
                         yield item
                 failure = self._early_end()
             except grpc.RpcError as error:
                 failure = self._error(error)
-            finally:
-                stream.cancel()
             if not cursor.finished:
                 await asyncio.sleep(tries.after(failure))
+
+    async def _stream_once(self, cursor: Cursor[Any, T], tries: Tries) -> AsyncGenerator[T, None]:
+        self._check_open()
+        method = getattr(self._stubs["runs"], cursor.method)
+        stream = method(cursor.request(), metadata=self._settings.call_metadata)
+        try:
+            async for answer in stream:
+                tries.succeeded()
+                for item in cursor.accept(answer):
+                    yield item
+                if cursor.finished:
+                    return
+            if (last_check := cursor.stream_ended()) is not None:
+                for item in await self._once(last_check):
+                    yield item
+        finally:
+            stream.cancel()

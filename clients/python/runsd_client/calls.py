@@ -49,13 +49,9 @@ def create(run: NewRun, settings: Settings, project: str | None) -> Call[CreateA
     return Call("CreateRun", request, conversion.read_create_answer)
 
 
-def batch_create(
-    runs: Sequence[NewRun], settings: Settings, project: str | None
-) -> Call[tuple[CreateAnswer, ...]]:
+def batch_create(runs: Sequence[NewRun], settings: Settings, project: str | None) -> Call[tuple[CreateAnswer, ...]]:
     request = requests.batch_request(runs, settings, settings.project_or_default(project))
-    return Call(
-        "BatchCreateRuns", request, lambda answer: tuple(map(conversion.read_create_answer, answer.data))
-    )
+    return Call("BatchCreateRuns", request, lambda answer: tuple(map(conversion.read_create_answer, answer.data)))
 
 
 def get(run_id: str) -> Call[Run]:
@@ -104,9 +100,7 @@ def artifacts(run_id: str, page_token: str) -> Call[Page[Artifact]]:
 
 def targets(settings: Settings, project: str | None) -> Call[tuple[TargetInfo, ...]]:
     request = definitions_pb2.ListTargetsRequest(project=settings.project_or_default(project))
-    return Call(
-        "ListTargets", request, lambda answer: tuple(map(conversion.read_target, answer.data)), "definitions"
-    )
+    return Call("ListTargets", request, lambda answer: tuple(map(conversion.read_target, answer.data)), "definitions")
 
 
 def target(name: str, settings: Settings, project: str | None) -> Call[TargetInfo]:

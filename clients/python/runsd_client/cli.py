@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from runsd_client.commands import artifacts, definitions, endings, records, start, streams
+from runsd_client.commands import artifacts, definitions, endings, records, start, starter, streams
 from runsd_client.commands.exit_status import ExitStatus, status_of_error
 from runsd_client.commands.terminal import Screen
 from runsd_client.errors import RunsError
@@ -31,6 +31,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "artifacts": artifacts.artifacts,
     "watch": streams.watch,
     "reload": definitions.reload,
+    "init": starter.init,
+    "demo": starter.demo,
 }
 
 

@@ -28,6 +28,9 @@ class Cursor(Protocol[Answer, Item]):
     method: str
     finished: bool
 
+    def first_call(self) -> Call[Sequence[Item]] | None:
+        """A call to make before the stream, where the stream itself may be silent for long."""
+
     def request(self) -> Message:
         """What to ask for to go on."""
 
@@ -49,21 +52,24 @@ class EventCursor:
         self._after = after_event_id
         self._follow = follow
 
+    def first_call(self) -> Call[Sequence[Event]] | None:
+        """Tells whether there is a daemon and a run, however long the next event takes to come."""
+        return self._next_page() if self._follow else None
+
     def request(self) -> runs_pb2.EventsRequest:
         values = {"run_id": self._run_id, "after_event_id": self._after, "follow": self._follow}
         return requests.fill(runs_pb2.EventsRequest(), values)
 
     def accept(self, answer: runs_pb2.EventsResponse) -> Sequence[Event]:
-        return self._advance(
-            [read_event(message) for message in answer.data if message.event_id > self._after]
-        )
+        return self._advance([read_event(message) for message in answer.data if message.event_id > self._after])
 
     def stream_ended(self) -> Call[Sequence[Event]] | None:
         """A stopping daemon may end the stream early, and nothing may come after a cursor at the end."""
         if not self._follow:
             self.finished = True
-        if self.finished:
-            return None
+        return None if self.finished else self._next_page()
+
+    def _next_page(self) -> Call[Sequence[Event]]:
         page = calls.events(self._run_id, self._after, limit=0)
         return Call(page.method, page.request, lambda answer: self._accept_page(page.read(answer)))
 
@@ -101,6 +107,9 @@ class WatchCursor:
         self._after = after_position
         self._asked = {"project": project, "event_types": list(event_types), "targets": list(targets)}
 
+    def first_call(self) -> None:
+        return None
+
     def request(self) -> runs_pb2.WatchEventsRequest:
         return requests.fill(runs_pb2.WatchEventsRequest(), {**self._asked, "after_position": self._after})
 
@@ -124,6 +133,9 @@ class ArtifactCursor:
         self._run_id = run_id
         self._name = name
         self._offset = 0
+
+    def first_call(self) -> None:
+        return None
 
     def request(self) -> runs_pb2.ReadArtifactRequest:
         values = {"run_id": self._run_id, "name": self._name, "offset": self._offset}

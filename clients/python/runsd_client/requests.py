@@ -110,18 +110,14 @@ def create_request(run: NewRun, settings: Settings, project: str) -> runs_pb2.Cr
     return fill(runs_pb2.CreateRunRequest(project=project), values)
 
 
-def batch_request(
-    runs: Sequence[NewRun], settings: Settings, project: str
-) -> runs_pb2.BatchCreateRunsRequest:
+def batch_request(runs: Sequence[NewRun], settings: Settings, project: str) -> runs_pb2.BatchCreateRunsRequest:
     requests: list[runs_pb2.CreateRunRequest] = []
     violations: list[FieldViolation] = []
     for index, run in enumerate(runs):
         try:
             requests.append(create_request(run, settings, project))
         except InvalidRequestError as error:
-            violations += (
-                FieldViolation(f"requests[{index}].{v.field}", v.description) for v in error.violations
-            )
+            violations += (FieldViolation(f"requests[{index}].{v.field}", v.description) for v in error.violations)
     if violations:
         raise InvalidRequestError(violations)
     return runs_pb2.BatchCreateRunsRequest(project=project, requests=requests)

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from runsd_client.errors import (
@@ -57,15 +57,11 @@ def error_of(call: Any, address: str) -> RunsError:
     if failure.code in _INVALID:
         return InvalidRequestError(failure.violations, message, code=code, reason=reason or "INVALID_REQUEST")
     if failure.code in _ACCESS:
-        return ConfigurationError(
-            f"{message}; set RUNSD_API_TOKEN to a token of this daemon", code=code, reason=reason
-        )
+        return ConfigurationError(f"{message}; set RUNSD_API_TOKEN to a token of this daemon", code=code, reason=reason)
     if "larger than max" in message and not reason:
         return RunsError(f"too much for one message: {message}", code=code, reason="MESSAGE_TOO_LARGE")
     if failure.code is grpc.StatusCode.UNIMPLEMENTED:
-        message = (
-            f"the daemon at {address} does not know this call; is it older than this client? ({message})"
-        )
+        message = f"the daemon at {address} does not know this call; is it older than this client? ({message})"
     return _PLAIN.get(failure.code, RunsError)(message, code=code, reason=reason)
 
 

@@ -20,6 +20,7 @@ from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCurso
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
 from runsd_client.proto.runs_pb2_grpc import RunsStub
 from runsd_client.requests import NewRun, RunFilters, RunOptions
+from runsd_client.retrying import Tries
 from runsd_client.values import (
     Artifact,
     CancelAnswer,
@@ -84,9 +85,7 @@ class RunsClient(ClientCore):
         """A page of runs, newest first: up to `limit` (1 to 1000, 0 is 50)."""
         return self._call(calls.list_runs(self._settings, project, limit, page_token, filters))
 
-    def list_all(
-        self, *, project: str | None = None, limit: int = 0, **filters: Unpack[RunFilters]
-    ) -> Iterator[Run]:
+    def list_all(self, *, project: str | None = None, limit: int = 0, **filters: Unpack[RunFilters]) -> Iterator[Run]:
         """All runs that fit, newest first, fetched in pages of `limit`."""
         page_token = ""
         while True:
@@ -218,22 +217,29 @@ class RunsClient(ClientCore):
 
     def _stream(self, cursor: Cursor[Any, T]) -> Generator[T, None, None]:
         tries = self._tries()
+        if (first := cursor.first_call()) is not None:
+            yield from self._call(first)
+            tries.succeeded()
         while not cursor.finished:
-            self._check_open()
-            method = getattr(self._stubs["runs"], cursor.method)
-            stream = method(cursor.request(), metadata=self._settings.call_metadata)
             try:
-                for answer in stream:
-                    tries.succeeded()
-                    yield from cursor.accept(answer)
-                    if cursor.finished:
-                        return
-                if (last_check := cursor.stream_ended()) is not None:
-                    yield from self._once(last_check)
+                yield from self._stream_once(cursor, tries)
                 failure = self._early_end()
             except grpc.RpcError as error:
                 failure = self._error(error)
-            finally:
-                stream.cancel()
             if not cursor.finished:
                 time.sleep(tries.after(failure))
+
+    def _stream_once(self, cursor: Cursor[Any, T], tries: Tries) -> Generator[T, None, None]:
+        self._check_open()
+        method = getattr(self._stubs["runs"], cursor.method)
+        stream = method(cursor.request(), metadata=self._settings.call_metadata)
+        try:
+            for answer in stream:
+                tries.succeeded()
+                yield from cursor.accept(answer)
+                if cursor.finished:
+                    return
+            if (last_check := cursor.stream_ended()) is not None:
+                yield from self._once(last_check)
+        finally:
+            stream.cancel()

@@ -11,7 +11,7 @@ from runsd_client.errors import WaitTimeoutError
 from runsd_client.values import Run
 
 _LONGEST_CALL_SECONDS = 30.0
-# 0 would be "without limit" to the daemon.
+# 0 would be "without limit" to the daemon. The first call is as short, to know that there is one.
 _SHORTEST_CALL_SECONDS = 0.001
 
 
@@ -30,8 +30,9 @@ class Waiting:
         remaining = self._ends_at - time.monotonic()
         if self._asked and remaining <= 0:
             raise WaitTimeoutError(self._run_id, self._timeout, self._latest)
+        longest = _LONGEST_CALL_SECONDS if self._asked else _SHORTEST_CALL_SECONDS
         self._asked = True
-        return calls.wait(self._run_id, max(_SHORTEST_CALL_SECONDS, min(remaining, _LONGEST_CALL_SECONDS)))
+        return calls.wait(self._run_id, max(_SHORTEST_CALL_SECONDS, min(remaining, longest)))
 
     def is_over(self, run: Run) -> bool:
         self._latest = run

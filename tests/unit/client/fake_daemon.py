@@ -21,7 +21,7 @@ import grpc
 import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from runsd_client.proto import definitions_pb2, run_pb2, runs_pb2
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsServicer, add_DefinitionsServicer_to_server
@@ -105,9 +105,7 @@ class Service(RunsServicer, DefinitionsServicer):
 
     async def run(self, run_id: str, context: Any) -> run_pb2.Run:
         if run_id not in self.state.runs:
-            await fail(
-                context, Failure(grpc.StatusCode.NOT_FOUND, f"there is no run {run_id!r}", "RUN_NOT_FOUND")
-            )
+            await fail(context, Failure(grpc.StatusCode.NOT_FOUND, f"there is no run {run_id!r}", "RUN_NOT_FOUND"))
         return self.state.runs[run_id]
 
     async def change(self, action: Any) -> None:
@@ -122,21 +120,17 @@ class Service(RunsServicer, DefinitionsServicer):
         log.append(event)
         position = 3 * (len(self.state.order) + 1)
         target = self.state.runs[run_id].target
-        self.state.order.append(
-            runs_pb2.WatchedEvent(position=position, run_id=run_id, target=target, event=event)
-        )
+        self.state.order.append(runs_pb2.WatchedEvent(position=position, run_id=run_id, target=target, event=event))
 
     def made(self, request: runs_pb2.CreateRunRequest) -> runs_pb2.CreateRunResponse:
         for run in self.state.runs.values():
             if request.idempotency_key and run.idempotency_key == request.idempotency_key:
                 return runs_pb2.CreateRunResponse(accepted=True, duplicate=True, run=run)
-        kind = request.target.startswith("workflow:") + 1
-        copied = {
-            f: getattr(request, f) for f in ("target", "name", "input_json", "config_json", "metadata_json")
-        }
+        is_workflow = request.target.startswith("workflow:")
+        copied = {f: getattr(request, f) for f in ("target", "name", "input_json", "config_json", "metadata_json")}
         run = run_pb2.Run(
             run_id=f"run-{len(self.state.runs) + 1}",
-            kind=run_pb2.RunKind.Name(kind),
+            kind=run_pb2.RUN_KIND_WORKFLOW if is_workflow else run_pb2.RUN_KIND_TASK,
             status=run_pb2.RUN_STATUS_PENDING,
             idempotency_key=request.idempotency_key,
             parent_run_id=request.parent_run_id,
@@ -173,9 +167,7 @@ class Service(RunsServicer, DefinitionsServicer):
 
     async def ListRuns(self, request: runs_pb2.ListRunsRequest, context: Any) -> runs_pb2.ListRunsResponse:
         await self.receive("ListRuns", request, context)
-        fitting = [
-            r for r in self.state.runs.values() if not request.statuses or r.status in request.statuses
-        ]
+        fitting = [r for r in self.state.runs.values() if not request.statuses or r.status in request.statuses]
         start, size = int(request.page_token or 0), request.limit or self.state.page_size
         end = start + size
         next_token = str(end) if end < len(fitting) else ""
@@ -198,17 +190,13 @@ class Service(RunsServicer, DefinitionsServicer):
         if run.status not in {run_pb2.RUN_STATUS_FAILED, run_pb2.RUN_STATUS_CANCELLED}:
             message = f"run {request.run_id} has not failed"
             await fail(context, Failure(grpc.StatusCode.FAILED_PRECONDITION, message, "NOT_RETRYABLE"))
-        made = self.made(
-            runs_pb2.CreateRunRequest(target=run.target, idempotency_key=request.idempotency_key)
-        )
+        made = self.made(runs_pb2.CreateRunRequest(target=run.target, idempotency_key=request.idempotency_key))
         return runs_pb2.RetryRunResponse(accepted=True, duplicate=made.duplicate, run=made.run)
 
-    async def ListEvents(
-        self, request: runs_pb2.ListEventsRequest, context: Any
-    ) -> runs_pb2.ListEventsResponse:
+    async def ListEvents(self, request: runs_pb2.ListEventsRequest, context: Any) -> runs_pb2.ListEventsResponse:
         await self.receive("ListEvents", request, context)
         run = await self.run(request.run_id, context)
-        end = request.after_event_id + (request.limit or 100)
+        end = request.after_event_id + (request.limit or self.state.page_size)
         log = self.state.events[request.run_id]
         is_end = run.status in TERMINAL and end >= len(log)
         return runs_pb2.ListEventsResponse(
@@ -219,9 +207,7 @@ class Service(RunsServicer, DefinitionsServicer):
             },  # type: ignore[arg-type]
         )
 
-    async def Events(
-        self, request: runs_pb2.EventsRequest, context: Any
-    ) -> AsyncIterator[runs_pb2.EventsResponse]:
+    async def Events(self, request: runs_pb2.EventsRequest, context: Any) -> AsyncIterator[runs_pb2.EventsResponse]:
         await self.receive("Events", request, context)
         run = await self.run(request.run_id, context)
         log = self.state.events[request.run_id]
@@ -257,7 +243,8 @@ class Service(RunsServicer, DefinitionsServicer):
             batch = [e for e in order if e.position > at][: min(self.state.items_per_message, limit - sent)]
             at, sent = batch[-1].position, sent + len(batch)
             wanted = [e for e in batch if not request.targets or e.target in request.targets]
-            yield runs_pb2.WatchEventsResponse(data=wanted, position=at)
+            again = [e for e in order if e.position < batch[0].position][-2:] if self.state.repeats else []
+            yield runs_pb2.WatchEventsResponse(data=[*again, *wanted], position=at)
         if how is not None:
             await fail(context, how)
 

@@ -57,10 +57,8 @@ def test_follow_neither_skips_nor_repeats(
     repeats: bool,
 ) -> None:
     run_id = a_long_run(daemon) if not daemon.state.runs else "run-1"
-    # Three tries in vain before there was any connection are one too many for the policy.
-    first = (max(1, breaks[0][0]), breaks[0][1]) if breaks else (3, None)
     daemon.state.breaks.clear()
-    daemon.state.breaks.extend([first, *breaks[1:]])
+    daemon.state.breaks.extend(breaks)
     daemon.state.repeats = repeats
     events = list(client.follow(run_id, after_event_id=after))
     assert [e.event_id for e in events] == list(range(after + 1, 23))
@@ -68,11 +66,11 @@ def test_follow_neither_skips_nor_repeats(
 
 async def test_async_follow_reconnects(daemon: FakeDaemon, async_client: AsyncRunsClient) -> None:
     run_id = a_long_run(daemon)
-    daemon.state.breaks.extend([(2, LOST), (0, LOST), (5, CANCELLED), (0, LOST), (1, STOPPING)])
+    daemon.state.breaks.extend([(2, LOST), (0, LOST), (5, CANCELLED), (0, None), (1, STOPPING)])
     async with async_client as client:
         ids = [event.event_id async for event in client.follow(run_id)]
     assert ids == list(range(1, 23))
-    assert [r.after_event_id for r in daemon.requests("Events")] == [0, 2, 2, 7, 7, 8]
+    assert [r.after_event_id for r in daemon.requests("Events")] == [2, 4, 4, 9, 11, 12]
 
 
 def test_an_ok_before_the_terminal_event_is_not_the_end(daemon: FakeDaemon, client: RunsClient) -> None:
@@ -125,7 +123,19 @@ def test_follow_raises_what_no_reconnect_helps(daemon: FakeDaemon, client: RunsC
     assert caught.value.reason == "RUN_NOT_FOUND"
     with pytest.raises(InvalidRequestError, match="after_event_id"):
         next(client.follow("run-1", after_event_id=2**63))
-    assert len(daemon.requests("Events")) == 1
+    assert len(daemon.requests("ListEvents")) == 1
+
+
+def test_an_idle_follow_has_the_patience_of_one_that_was_connected(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run()
+    daemon.state.breaks.extend([(0, LOST)] * 10)
+    policy = RetryPolicy(retries=0, initial_seconds=0.001, max_seconds=0.002)
+    with RunsClient(daemon.address, retry=policy) as client:
+        events = client.follow(run_id, after_event_id=1)
+        finishing = threading.Timer(0.05, daemon.finish, [run_id])
+        finishing.start()
+        assert [e.event_id for e in events] == [2]
+        finishing.join()
 
 
 def test_a_gap_is_an_error_not_a_silence(daemon: FakeDaemon, client: RunsClient) -> None:
@@ -138,18 +148,18 @@ def test_a_gap_is_an_error_not_a_silence(daemon: FakeDaemon, client: RunsClient)
 
 def test_follow_gives_up_only_before_the_first_contact(daemon: FakeDaemon) -> None:
     run_id = daemon.add_run()
-    daemon.state.breaks.extend([(0, LOST)] * 3)
+    daemon.state.failures["ListEvents"].extend([LOST] * 3)
     policy = RetryPolicy(retries=2, initial_seconds=0.001)
     with RunsClient(daemon.address, retry=policy) as client, pytest.raises(UnreachableError):
         next(client.follow(run_id))
-    assert len(daemon.requests("Events")) == 3
+    assert len(daemon.requests("ListEvents")) == 3
 
 
 def test_follow_gives_up_after_the_time_of_the_policy(daemon: FakeDaemon) -> None:
     run_id = daemon.add_run()
     policy = RetryPolicy(initial_seconds=0.001, max_seconds=0.002, reconnect_for_seconds=0.01)
     told: list[float] = []
-    daemon.state.breaks.extend([(1, LOST), *[(0, LOST)] * 50])
+    daemon.state.breaks.extend([(0, LOST)] * 50)
     with RunsClient(daemon.address, retry=policy, on_retry=lambda _, delay: told.append(delay)) as client:
         events = client.follow(run_id)
         assert next(events).event_id == 1
@@ -172,8 +182,10 @@ def test_replay_ends_with_what_there_is(daemon: FakeDaemon, client: RunsClient) 
     assert [e.event_id for e in client.replay(run_id)] == [1, 2, 3]
 
 
-def test_watch_goes_on_from_its_position(daemon: FakeDaemon, client: RunsClient) -> None:
+@pytest.mark.parametrize("repeats", [False, True])
+def test_watch_goes_on_from_its_position(daemon: FakeDaemon, client: RunsClient, repeats: bool) -> None:
     a_long_run(daemon)
+    daemon.state.repeats = repeats
     daemon.state.breaks.extend([(3, LOST), (4, None), (0, CANCELLED), (1, STOPPING)])
     watched = client.watch(after_position=0)
     seen = [next(watched) for _ in range(22)]

@@ -10,7 +10,7 @@ import typer
 
 from runsd_client.commands.exit_status import ExitStatus
 from runsd_client.commands.terminal import Screen
-from runsd_client.errors import RunsError
+from runsd_client.errors import RunsError, UnreachableError
 from runsd_client.retrying import RetryPolicy
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def connect(address: str | None, project: str | None, screen: Screen) -> RunsCli
 
     def tell(error: RunsError, delay: float) -> None:
         if delay >= _WORTH_A_NOTE_SECONDS:
-            screen.note(f"{error.message}; next try in {delay:.0f} s")
+            what = f"no daemon at {error.address}" if isinstance(error, UnreachableError) else error.message
+            screen.note(f"{what}; next try in {delay:.0f} s")
 
     return RunsClient(address, project=project, retry=_POLICY, on_retry=tell)
 
@@ -38,7 +39,6 @@ def run_goes_on(run_id: str, screen: Screen) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         screen.note(
-            f"run {run_id} goes on; follow it with `runs events {run_id} --follow`, "
-            f"end it with `runs cancel {run_id}`"
+            f"run {run_id} goes on; follow it with `runs events {run_id} --follow`, end it with `runs cancel {run_id}`"
         )
         raise typer.Exit(ExitStatus.INTERRUPTED) from None

@@ -8,9 +8,7 @@ from runsd_client.commands.formats import show_targets
 from runsd_client.commands.terminal import Screen
 
 
-def targets(
-    address: options.Address = None, project: options.Project = None, as_json: options.Json = False
-) -> None:
+def targets(address: options.Address = None, project: options.Project = None, as_json: options.Json = False) -> None:
     """List what can be run, and what is broken."""
     screen = Screen()
     with connect(address, project, screen) as client:
@@ -24,9 +22,7 @@ def targets(
             screen.error(f"{target.target}: {problem}")
 
 
-def reload(
-    address: options.Address = None, project: options.Project = None, as_json: options.Json = False
-) -> None:
+def reload(address: options.Address = None, project: options.Project = None, as_json: options.Json = False) -> None:
     """Read the definitions anew.
 
     Runs that execute are not disturbed.

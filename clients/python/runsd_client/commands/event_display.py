@@ -22,6 +22,7 @@ _EVENT_STYLES = {
     "run.retrying": "yellow",
     "run.interrupted": "yellow",
 }
+_LEAST_OF_A_PAYLOAD = 40
 _STREAM_STYLES = {"stderr": "yellow", "system": "dim"}
 
 
@@ -104,7 +105,6 @@ class ProgressBar:
             redirect_stderr=False,
         )
         self._task: TaskID = self._progress.add_task("", total=None)
-        self._progress.start()
 
     def update(self, fraction: Any, message: Any) -> None:
         is_known = isinstance(fraction, (int, float)) and math.isfinite(fraction)
@@ -114,6 +114,7 @@ class ProgressBar:
             total=1.0 if is_known else None,
             completed=min(1.0, max(0.0, fraction)) if is_known else None,
         )
+        self._progress.start()
 
     def close(self) -> None:
         self._progress.stop()
@@ -125,10 +126,17 @@ def show_watched(screen: Screen, watched: WatchedEvent) -> None:
 
 
 def event_parts(screen: Screen, event: Event) -> list[tuple[str, str]]:
-    """Time, type and payload."""
+    """Time, type and payload, of which a terminal gets what fits a line."""
+    time = _time(screen, event.created_at)
     payload = "" if event.payload in (None, {}) else display_json(event.payload)
-    style = _EVENT_STYLES.get(event.event_type, "bold")
-    return [(_time(screen, event.created_at), "dim"), (event.event_type, style), (payload, "")]
+    if screen.is_terminal:
+        room = screen.console.width - len(time) - len(event.event_type) - 2
+        payload = _cut(payload, max(room, _LEAST_OF_A_PAYLOAD))
+    return [(time, "dim"), (event.event_type, _EVENT_STYLES.get(event.event_type, "bold")), (payload, "")]
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _time(screen: Screen, moment: datetime | None) -> str:

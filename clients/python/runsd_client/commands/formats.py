@@ -79,9 +79,7 @@ def show_run(screen: Screen, run: Run) -> None:
         value = record[name]
         if value not in ("", None, [], {}, False) or (name == "exit_code" and value == 0):
             shown = value if isinstance(value, str) else display_json(value)
-            screen.line(
-                (f"{name:<16}", "bold"), (shown, status_style(run.status) if name == "status" else "")
-            )
+            screen.line((f"{name:<16}", "bold"), (shown, status_style(run.status) if name == "status" else ""))
     if run.logs:
         cut = " (the end of them)" if run.logs_truncated else ""
         screen.line((f"logs{cut}", "bold"))
@@ -111,7 +109,5 @@ def show_targets(screen: Screen, targets: tuple[TargetInfo, ...]) -> None:
 
 
 def show_artifacts(screen: Screen, artifacts: tuple[Artifact, ...]) -> None:
-    rows = [
-        ((a.name, "bold"), (str(a.size_bytes), ""), (a.media_type, ""), (a.sha256, "dim")) for a in artifacts
-    ]
+    rows = [((a.name, "bold"), (str(a.size_bytes), ""), (a.media_type, ""), (a.sha256, "dim")) for a in artifacts]
     screen.table(("NAME", "BYTES", "TYPE", "SHA256"), rows)

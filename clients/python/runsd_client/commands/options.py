@@ -29,13 +29,9 @@ Project = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON with the names of the run record.")]
 RunId = Annotated[str, typer.Argument(help="The id of a run.", show_default=False)]
-Follow = Annotated[
-    bool, typer.Option("--follow", "-f", help="Show its events until it ends; exit as it ended.")
-]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show its events until it ends; exit as it ended.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it ends; exit as it ended.")]
-IdempotencyKey = Annotated[
-    str, typer.Option("--idempotency-key", metavar="KEY", help="The same key makes one run.")
-]
+IdempotencyKey = Annotated[str, typer.Option("--idempotency-key", metavar="KEY", help="The same key makes one run.")]
 Metadata = Annotated[
     str | None,
     typer.Option("--metadata", metavar="JSON", help='Labels: a JSON object, such as {"team": "a"}.'),
@@ -71,9 +67,7 @@ def _read_source(option: str, text: str) -> str:
     except OSError as error:
         raise typer.BadParameter(f"cannot read {text[1:]}: {error.strerror}", param_hint=option) from None
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(
-            f"{text[1:]} is not UTF-8, at byte {error.start}", param_hint=option
-        ) from None
+        raise typer.BadParameter(f"{text[1:]} is not UTF-8, at byte {error.start}", param_hint=option) from None
 
 
 def _excerpt(source: str, position: int) -> str:

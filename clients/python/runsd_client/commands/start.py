@@ -20,41 +20,43 @@ if TYPE_CHECKING:
     from runsd_client.sync_client import RunsClient
 
 
+Target = Annotated[str, typer.Argument(help="task:<id> or workflow:<id>.", show_default=False)]
+Input = Annotated[
+    str | None, typer.Option("--input", metavar="JSON", help="What it works on: JSON, @FILE, or @- (stdin).")
+]
+Config = Annotated[
+    str | None, typer.Option("--config", metavar="JSON", help="How it does it: JSON, @FILE, or @- (stdin).")
+]
+Name = Annotated[str, typer.Option("--name", help="A label for people.")]
+Priority = Annotated[int, typer.Option("--priority", help="Higher starts earlier, -1000 to 1000.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="How long one attempt may take; 0 is without limit."),
+]
+Retries = Annotated[int | None, typer.Option("--retries", metavar="COUNT", help="Retries after the first attempt.")]
+Delay = Annotated[float, typer.Option("--delay", metavar="SECONDS", help="Do not start before that many seconds.")]
+Expires = Annotated[
+    float, typer.Option("--expires", metavar="SECONDS", help="Fail unless started in that many seconds.")
+]
+ConcurrencyKey = Annotated[
+    str,
+    typer.Option("--concurrency-key", metavar="KEY", help="Of the runs with the key, one executes at a time."),
+]
+
+
 def start(
-    target: Annotated[str, typer.Argument(help="task:<id> or workflow:<id>.", show_default=False)],
-    input: Annotated[
-        str | None,
-        typer.Option("--input", metavar="JSON", help="What it works on: JSON, @FILE, or @- (stdin)."),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option("--config", metavar="JSON", help="How it does it: JSON, @FILE, or @- (stdin)."),
-    ] = None,
+    target: Target,
+    input: Input = None,
+    config: Config = None,
     metadata: options.Metadata = None,
-    name: Annotated[str, typer.Option("--name", help="A label for people.")] = "",
-    priority: Annotated[int, typer.Option("--priority", help="Higher starts earlier, -1000 to 1000.")] = 0,
+    name: Name = "",
+    priority: Priority = 0,
     idempotency_key: options.IdempotencyKey = "",
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--timeout", metavar="SECONDS", help="How long one attempt may take; 0 is without limit."
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None, typer.Option("--retries", metavar="COUNT", help="Retries after the first attempt.")
-    ] = None,
-    delay: Annotated[
-        float, typer.Option("--delay", metavar="SECONDS", help="Do not start before that many seconds.")
-    ] = 0.0,
-    expires: Annotated[
-        float, typer.Option("--expires", metavar="SECONDS", help="Fail unless started in that many seconds.")
-    ] = 0.0,
-    concurrency_key: Annotated[
-        str,
-        typer.Option(
-            "--concurrency-key", metavar="KEY", help="Of the runs with the key, one executes at a time."
-        ),
-    ] = "",
+    timeout: Timeout = None,
+    retries: Retries = None,
+    delay: Delay = 0.0,
+    expires: Expires = 0.0,
+    concurrency_key: ConcurrencyKey = "",
     follow: options.Follow = False,
     wait: options.Wait = False,
     address: options.Address = None,
@@ -144,9 +146,7 @@ def _followed(client: RunsClient, run_id: str, screen: Screen, as_json: bool) ->
     return client.get(run_id)
 
 
-def follow_events(
-    client: RunsClient, run_id: str, screen: Screen, as_json: bool, after_event_id: int = 0
-) -> None:
+def follow_events(client: RunsClient, run_id: str, screen: Screen, as_json: bool, after_event_id: int = 0) -> None:
     """Shows events as they come, to the terminal one."""
     with EventDisplay(screen) as display:
         for event in client.follow(run_id, after_event_id=after_event_id):

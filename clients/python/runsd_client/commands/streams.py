@@ -92,9 +92,7 @@ def watch(
     ] = None,
     event_type: Annotated[
         list[str] | None,
-        typer.Option(
-            "--type", help="Only this type, or run.* for all that begin so; several times for more."
-        ),
+        typer.Option("--type", help="Only this type, or run.* for all that begin so; several times for more."),
     ] = None,
     target: Annotated[
         list[str] | None, typer.Option("--target", help="Only this target; several times for more.")

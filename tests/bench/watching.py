@@ -1,0 +1,79 @@
+"""The ends of runs, seen through one WatchEvents stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from runsd_client.proto import runs_pb2
+
+if TYPE_CHECKING:
+    from runsd_client.proto.runs_pb2_grpc import RunsAsyncStub
+
+COMPLETED = "run.completed"
+TERMINAL = (COMPLETED, "run.failed", "run.cancelled")
+
+
+class RunEndedBadly(Exception):
+    """A run that the benchmark created did not complete: there is nothing to measure."""
+
+
+class Endings:
+    """Futures of runs by id, whichever of the answer and the end comes first."""
+
+    def __init__(self) -> None:
+        self._ended: defaultdict[str, asyncio.Future[None]] = defaultdict(asyncio.get_running_loop().create_future)
+
+    async def of(self, run_id: str) -> None:
+        await self._ended[run_id]
+        del self._ended[run_id]
+
+    def note(self, page: runs_pb2.WatchEventsResponse) -> None:
+        for watched in page.data:
+            _check(watched)
+            self._ended[watched.run_id].set_result(None)
+
+
+@asynccontextmanager
+async def watched_endings(stub: RunsAsyncStub) -> AsyncIterator[Endings]:
+    """Runs created inside are seen; leaving ends the stream."""
+    pages = aiter(stub.WatchEvents(runs_pb2.WatchEventsRequest(event_types=TERMINAL)))
+    await anext(pages)  # the stream is there: nothing after this is missed
+    endings = Endings()
+
+    async def note_all() -> None:
+        async for page in pages:
+            endings.note(page)
+
+    async with asyncio.TaskGroup() as group:
+        noting = group.create_task(note_all())
+        yield endings
+        noting.cancel()
+
+
+async def current_position(stub: RunsAsyncStub) -> int:
+    stream = stub.WatchEvents(runs_pb2.WatchEventsRequest(event_types=TERMINAL))
+    async for page in stream:
+        stream.cancel()
+        return page.position
+    raise AssertionError("WatchEvents never ends by itself")
+
+
+async def wait_for_endings(stub: RunsAsyncStub, position: int, count: int) -> None:
+    """Returns when `count` runs have ended since `position`."""
+    stream = stub.WatchEvents(runs_pb2.WatchEventsRequest(event_types=TERMINAL, after_position=position))
+    async for page in stream:
+        for watched in page.data:
+            _check(watched)
+        count -= len(page.data)
+        if count <= 0:
+            stream.cancel()
+            return
+
+
+def _check(watched: runs_pb2.WatchedEvent) -> None:
+    if watched.event.event_type != COMPLETED:
+        raise RunEndedBadly(f"{watched.run_id}: {watched.event.event_type} {watched.event.payload_json}")

@@ -1,0 +1,257 @@
+"""The daemon's own life: addresses, locks, settings, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+from runsd_client import AsyncRunsClient, RunStatus
+from runsd_client.proto import runs_pb2, runs_pb2_grpc
+
+from tests.integration.daemon import PROJECT, Daemon
+
+MakeDaemon = Callable[..., Daemon]
+
+
+def command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runsd.cli", *arguments],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_defaults_are_the_users_own_directories(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    runtime, state = tmp_path / "runtime", tmp_path / "xdg-state"
+    runtime.mkdir(mode=0o700)
+    daemon = make_daemon(env={"XDG_RUNTIME_DIR": str(runtime), "XDG_STATE_HOME": str(state)})
+    daemon.options = ["--project", str(PROJECT)]
+    daemon.start()
+    path = runtime / "runsd" / "runsd.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (state / "runsd" / "runsd.db").is_file()
+    assert stat.S_IMODE((state / "runsd").stat().st_mode) == 0o700
+    async with AsyncRunsClient(f"unix:{path}") as client:
+        assert len(await client.targets()) > 10
+    assert daemon.stop() == 0
+
+
+def test_state_directory_has_one_daemon(make_daemon: MakeDaemon) -> None:
+    first = make_daemon("first")
+    first.start()
+    second = make_daemon("second")
+    second.options[second.options.index("--state-dir") + 1] = str(first.state)
+    second.launch()
+    assert second.wait() == 1
+    assert any(f"pid {first.pid}" in line["event"] for line in second.log)
+    assert first.stop() == 0
+
+
+def test_live_socket_is_refused_and_stale_one_replaced(make_daemon: MakeDaemon) -> None:
+    first = make_daemon("first")
+    first.start()
+    second = make_daemon("second")
+    second.options[second.options.index("--listen") + 1] = first.address
+    second.launch()
+    assert second.wait() == 1
+    assert any("another daemon listens" in line["event"] for line in second.log)
+    first.kill()
+    assert first.socket.exists()
+    second.start()
+    assert second.stop() == 0
+
+
+def test_file_in_the_place_of_the_socket_is_left_alone(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.socket.write_text("precious")
+    daemon.launch()
+    assert daemon.wait() == 1
+    assert daemon.socket.read_text() == "precious"
+
+
+async def test_loopback_port(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.options += ["--listen", "127.0.0.1:0"]
+    daemon.start()
+    (ready,) = [line for line in daemon.log if line["event"] == "ready"]
+    async with AsyncRunsClient(ready["listen"][1]) as client:
+        run = (await client.create_task_run("task:quick", input=5)).run
+        assert (await client.wait(run.run_id, timeout=30)).output == 5
+    taken = make_daemon("other")
+    taken.options += ["--listen", ready["listen"][1]]
+    taken.launch()
+    assert taken.wait() == 1, "a port is not shared"
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:7000", "192.0.2.1:7000", "example.org:7000", "[::]:7000"])
+def test_other_addresses_are_refused(address: str) -> None:
+    refused = command("serve", "--listen", address)
+    assert refused.returncode == 2
+    assert "loopback" in refused.stderr
+
+
+async def test_stops_in_time_however_many_streams_are_open(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client, grpc.aio.insecure_channel(daemon.address) as channel:
+        stub = runs_pb2_grpc.RunsStub(channel)
+        runs = [
+            (await client.create_task_run(f"task:{task}", input="exec sleep 1000")).run.run_id
+            for task in ("script", "wait-for-ever", "wait-for-ever/threaded", "deaf")
+        ]
+        streams = [stub.Events(runs_pb2.EventsRequest(run_id=runs[n % 4], follow=True)) for n in range(200)]
+        streams += [stub.WatchEvents(runs_pb2.WatchEventsRequest()) for _ in range(20)]
+        for stream in streams:
+            await stream.read()
+        waiting = [asyncio.ensure_future(stub.WaitRun(runs_pb2.WaitRunRequest(run_id=runs[0])))]
+        begin = time.monotonic()
+        status = await asyncio.to_thread(daemon.stop)
+        seconds = time.monotonic() - begin
+        assert status == 0
+        assert seconds < 2, "the contract, not a measurement"
+        for stream in streams:
+            while True:
+                try:
+                    await stream.read()
+                except grpc.aio.AioRpcError as error:
+                    assert error.code() is grpc.StatusCode.UNAVAILABLE
+                    break
+        with pytest.raises(grpc.aio.AioRpcError):
+            await waiting[0]
+        # The process goes on; the next daemon takes it up.
+        daemon.start()
+        await client.cancel(runs[0])
+        assert (await client.wait(runs[0], timeout=30)).status is RunStatus.CANCELLED
+    assert daemon.stop() == 0
+
+
+async def test_process_goes_on_while_the_daemon_is_away(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script = f"echo before; read line <{gate}; echo meanwhile; echo $line; exit 5"
+    async with AsyncRunsClient(daemon.address) as client:
+        run = (await client.create_task_run("task:script", input=script)).run
+        async for event in client.follow(run.run_id):
+            if event.event_type == "log":
+                daemon.kill()
+                await asyncio.to_thread(gate.write_text, "said\n")
+                daemon.start()
+        ended = await client.get(run.run_id)
+    assert (ended.status, ended.exit_code, ended.attempt) == (RunStatus.FAILED, 5, 1)
+    assert ended.logs == "before\nmeanwhile\nsaid\n"
+    assert daemon.stop() == 0
+
+
+async def test_callable_that_ended_with_the_daemon_was_interrupted(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        fails = (await client.create_task_run("task:wait-for-ever")).run.run_id
+        again = (await client.create_task_run("task:wait-for-ever", backoff_limit=1)).run.run_id
+        for run_id in (fails, again):
+            async for event in client.follow(run_id):
+                if event.event_type == "waiting":
+                    break
+        daemon.kill()
+        daemon.start()
+        ended = await client.wait(fails, timeout=30)
+        assert ended.error and ended.error.code == "interrupted"
+        seen = []
+        async for event in client.follow(again):
+            seen.append(event.event_type)
+            if seen.count("waiting") == 2:
+                await client.cancel(again)
+        assert seen.count("run.interrupted") == 1
+    assert daemon.stop() == 0
+
+
+async def test_reload_takes_up_changes_without_touching_what_runs(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    declared = '[project]\nid = "p"\nmodules = ["code"]\n'
+    (project / "runs.toml").write_text(declared.replace('"code"', '"own_code"'))
+    source = "from runsd import task\n@task(adapter='inprocess')\nasync def answer(ctx):\n    return {}\n"
+    (project / "own_code.py").write_text(source.format(1))
+    daemon = make_daemon(project=project)
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+
+        async def answer() -> object:
+            run = (await client.create_task_run("task:answer")).run
+            return (await client.wait(run.run_id, timeout=30)).output
+
+        assert await answer() == 1
+        (project / "own_code.py").write_text(source.format(22))
+        assert (await client.reload()).problems == ()
+        assert await answer() == 22
+        (project / "runs.toml").write_text("[project\n")
+        with pytest.raises(Exception, match="not TOML"):
+            await client.reload()
+        assert await answer() == 22
+        (project / "runs.toml").write_text(declared)
+        assert (await client.reload()).problems
+    assert daemon.stop() == 0
+
+
+def test_check_says_what_is_wrong_with_file_and_key(tmp_path: Path) -> None:
+    checked = command("check", "--project", str(PROJECT))
+    assert checked.returncode == 2
+    assert 'tasks."broken".python' in checked.stderr and "runs.toml" in checked.stderr
+    settings = tmp_path / "runsd.toml"
+    settings.write_text("[limits]\nmax_runing = 3\n")
+    checked = command("check", "--config", str(settings))
+    assert checked.returncode == 2
+    assert "max_runing" in checked.stderr and "max_running" in checked.stderr
+    checked = command("check", RUNSD_LIMITS_MAX_RUNING="3")
+    assert checked.returncode == 2
+    assert "RUNSD_LIMITS_MAX_RUNNING" in checked.stderr
+    good = tmp_path / "good"
+    good.mkdir()
+    (good / "runs.toml").write_text('[project]\nid = "good"\n[tasks.t]\ncommand = ["true"]\n')
+    assert command("check", "--project", str(good)).returncode == 0
+    assert command("check", "--project", str(tmp_path / "nowhere")).returncode == 2
+    assert "Traceback" not in checked.stderr
+
+
+def test_log_is_json_with_the_run_id(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    with grpc.insecure_channel(daemon.address) as channel:
+        stub = runs_pb2_grpc.RunsStub(channel)
+        created = stub.CreateRun(runs_pb2.CreateRunRequest(target="task:quick"))
+        stub.WaitRun(runs_pb2.WaitRunRequest(run_id=created.run.run_id))
+    assert daemon.stop() == 0
+    about = [line for line in daemon.log if line.get("run_id") == created.run.run_id]
+    assert about and all("timestamp" in line and "level" in line for line in about)
+
+
+def test_socket_of_another_program_is_not_taken(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(daemon.socket))
+        other.listen()
+        daemon.launch()
+        assert daemon.wait() == 1
+
+
+def test_interrupt_from_the_keyboard_stops_it_too(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    os.kill(daemon.pid, signal.SIGINT)
+    assert daemon.wait() == 0

@@ -1,0 +1,155 @@
+"""`runs demo`: shows everything, fails clearly, and leaves neither process nor file behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from runsd_client.commands.exit_status import ExitStatus
+from runsd_client.commands.terminal import Screen
+from runsd_client.demo import daemon, show
+from runsd_client.demo.documentation import QUESTION, write_documentation
+from runsd_client.starter.creation import create_project
+
+COMMAND = [sys.executable, "-m", "runsd_client.cli", "demo"]
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary directories are made; at the end nothing of a demo may be there or in use."""
+    with tempfile.TemporaryDirectory(prefix="demo-test-", dir="/tmp") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        yield Path(short)
+        assert list(Path(short).glob("runsd-demo-*")) == []
+        assert processes_that_name(short) == []
+
+
+def processes_that_name(text: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            environment = (entry / "environ").read_bytes() if os.fsencode(text) not in command else b""
+        except OSError:  # it has ended, or is somebody else's
+            continue
+        of_a_run = b"RUNSD_STATE=" + os.fsencode(text) in environment
+        if (os.fsencode(text) in command or of_a_run) and int(entry.name) != os.getpid():
+            found.append(command.decode())
+    return found
+
+
+def shown() -> tuple[ExitStatus, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    status = show.show_all(Screen(out, err))
+    return status, out.getvalue(), err.getvalue()
+
+
+def test_demo_shows_everything(place: Path) -> None:
+    result = subprocess.run(COMMAND, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert (result.returncode, result.stderr) == (0, "")
+    out = result.stdout
+    assert "\x1b" not in out
+    assert """$ runs start task:sync-data --config '{"batchSize": 100}' --follow""" in out
+    assert '"message": "100 of 418 rows"' in out
+    assert '"inserted": 418' in out and '"unchanged": 418' in out
+    assert out.count(" run.completed ") == 2 and out.count(" run.cancelled ") == 1
+    assert "«" in out.split("$ sqlite3", 1)[1]
+    assert "s left; cleaned up" in out
+    listed = out.split("$ runs list\n", 1)[1].splitlines()[1:5]
+    assert [line.split()[1] for line in listed] == ["cancelled", "completed", "completed", "completed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["$ runsd serve", "s left"])
+def test_interrupted_demo_leaves_nothing(place: Path, number: signal.Signals, moment: str) -> None:
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(moment in line for line in process.stdout)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == ExitStatus.INTERRUPTED
+    assert err == "interrupted; the daemon is stopped and its directory removed\n"
+
+
+def test_reader_that_goes_away_ends_the_demo(place: Path) -> None:
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert any("runs targets" in line for line in process.stdout)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE_SECONDS) == ExitStatus.CLOSED_PIPE
+
+
+def test_settings_of_another_daemon_do_not_matter(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ADDRESS", "PROJECT", "PROJECTS", "API_TOKEN", "STATE_DIR", "RUN_ID"):
+        monkeypatch.setenv(f"RUNSD_{name}", "/nonexistent")
+    status, _, err = shown()
+    assert (status, err) == (ExitStatus.COMPLETED, "")
+
+
+def test_demo_without_the_daemon_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "find_spec", lambda name: None)
+    status, _, err = shown()
+    assert status is ExitStatus.FAILED
+    assert "the daemon is not installed" in err and "pip install runsd" in err
+
+
+def spoiled(file: str, spoil: Callable[[str], str]) -> Callable[[Path], str]:
+    def create_spoiled(directory: Path) -> str:
+        project_id = create_project(directory)
+        path = directory / file
+        path.write_text(spoil(path.read_text()))
+        return project_id
+
+    return create_spoiled
+
+
+def test_daemon_that_does_not_start_is_shown_with_its_log(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "create_project", spoiled("runs.toml", lambda text: "nonsense"))
+    status, _, err = shown()
+    assert status is ExitStatus.FAILED
+    assert "the daemon ended with status 2" in err
+    assert "runs.toml: is not TOML" in err
+
+
+def test_run_that_fails_fails_the_demo(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail = "import sys\nsys.exit('boom')\n"
+    monkeypatch.setattr(show, "create_project", spoiled("sync_data.py", lambda text: fail))
+    status, out, err = shown()
+    assert status is ExitStatus.FAILED
+    assert "boom" in out
+    assert "of task:sync-data ended failed, not completed" in err
+    assert '"event": "ready"' in err
+
+
+def test_broken_definition_fails_the_demo(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "create_project", spoiled("tasks.py", lambda text: text.replace('"integer"', '"int"')))
+    status, _, err = shown()
+    assert status is ExitStatus.FAILED
+    assert "a definition of the starter project is broken" in err
+
+
+def test_temporary_directory_is_short_enough_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with show._temporary_directory() as directory:
+        assert daemon.socket_fits(directory)
+    assert not directory.exists()
+
+
+def test_documentation_is_there_without_the_language_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    write_documentation(tmp_path / "docs")
+    texts = [path.read_text(encoding="utf-8") for path in (tmp_path / "docs").glob("*.md")]
+    assert len(texts) > 50
+    assert any(QUESTION in text for text in texts)

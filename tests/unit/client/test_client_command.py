@@ -1,0 +1,401 @@
+"""The `runs` command against the fake daemon: what it writes and how it exits."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from runsd_client import __version__
+from runsd_client.cli import COMMANDS, app
+from runsd_client.proto import definitions_pb2, run_pb2
+from typer.testing import CliRunner, Result
+
+from tests.unit.client.fake_daemon import Failure, FakeDaemon
+
+
+@pytest.fixture(autouse=True)
+def in_the_environment(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNSD_ADDRESS", daemon.address)
+
+
+def runs(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, arguments, input=stdin)
+
+
+def value(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def lines(result: Result) -> list[Any]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def finish_soon(daemon: FakeDaemon, status: run_pb2.RunStatus.ValueType, run_id: str = "run-1") -> threading.Timer:
+    timer = threading.Timer(0.05, daemon.finish, [run_id, status])
+    timer.start()
+    return timer
+
+
+def test_start_writes_the_id(daemon: FakeDaemon) -> None:
+    result = runs("start", "task:sync-data", "--input", '{"n": 18446744073709551617}', "--priority", "5")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "run-1\n", "")
+    [sent] = daemon.requests("CreateRun")
+    assert sent.input_json == '{"n":18446744073709551617}'
+    assert (sent.priority, sent.trigger_kind) == (5, run_pb2.TRIGGER_KIND_MANUAL)
+    assert not sent.HasField("timeout_seconds")
+
+
+def test_start_as_json_is_the_answer() -> None:
+    answer = value(runs("start", "workflow:w", "--json", "--idempotency-key", "k"))
+    assert (answer["accepted"], answer["duplicate"], answer["run"]["kind"]) == (True, False, "workflow")
+    again = runs("start", "workflow:w", "--json", "--idempotency-key", "k")
+    assert value(again)["duplicate"] is True
+    assert "before" in again.stderr
+
+
+def test_documents_from_a_file_and_stdin(daemon: FakeDaemon, tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text('\ufeff{"a": "ä"}')
+    runs("start", "task:a", "--input", f"@{tmp_path}/in.json", "--config", "@-", stdin="[1]")
+    [sent] = daemon.requests("CreateRun")
+    assert (sent.input_json, sent.config_json) == ('{"a":"ä"}', "[1]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--input", "{topic: 1}"], ["line 1 column 2", "'{topic: 1}'", '{"topic": "AI agents"}', "@FILE"]),
+        (["--metadata", ""], ["no JSON", '{"team": "data"}']),
+        (["--config", "@/nowhere.json"], ["cannot read /nowhere.json: No such file"]),
+        (["--priority", "high"], ["--priority"]),
+        (["--input", "1e400"], ["input_json"]),
+    ],
+)
+def test_wrong_usage_is_explained(daemon: FakeDaemon, arguments: list[str], said: list[str]) -> None:
+    result = runs("start", "task:a", *arguments)
+    assert result.exit_code == 2
+    assert all(part in result.stderr for part in said), result.stderr
+    assert daemon.requests("CreateRun") == []
+
+
+def test_what_the_daemon_refuses_is_wrong_usage(daemon: FakeDaemon) -> None:
+    refused = Failure(grpc.StatusCode.INVALID_ARGUMENT, "target: is none", "INVALID_REQUEST", (("target", "x"),))
+    daemon.state.failures["CreateRun"].append(refused)
+    result = runs("start", "sync")
+    assert (result.exit_code, result.stderr) == (2, "runs: target: is none\n")
+
+
+ENDINGS = [
+    (run_pb2.RUN_STATUS_COMPLETED, 0),
+    (run_pb2.RUN_STATUS_FAILED, 1),
+    (run_pb2.RUN_STATUS_CANCELLED, 3),
+]
+
+
+@pytest.mark.parametrize(("status", "exit_code"), ENDINGS)
+@pytest.mark.parametrize("how", ["--wait", "--follow"])
+def test_start_exits_as_the_run_ends(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch, how: str, status: run_pb2.RunStatus.ValueType, exit_code: int
+) -> None:
+    when_asked = {"--wait": "WaitRun", "--follow": "ListEvents"}[how]
+
+    def finish_when_asked() -> None:
+        while not daemon.requests(when_asked):
+            threading.Event().wait(0.005)
+        daemon.finish("run-1", status)
+
+    finishing = threading.Thread(target=finish_when_asked)
+    finishing.start()
+    result = runs("start", "task:a", how)
+    finishing.join()
+    assert result.exit_code == exit_code
+    assert run_pb2.RunStatus.Name(status).removeprefix("RUN_STATUS_").lower() in result.stdout
+
+
+def test_follow_as_json_ends_with_the_record(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run(status=run_pb2.RUN_STATUS_FAILED)
+    daemon.emit(run_id, "run.failed", {})
+
+    def finish() -> None:
+        while "run-2" not in daemon.state.runs:
+            threading.Event().wait(0.005)
+        daemon.emit_logs("run-2", ["a\n", "b"])
+        daemon.finish("run-2", output=[2**65])
+
+    finishing = threading.Thread(target=finish)
+    finishing.start()
+    result = runs("retry", run_id, "--follow", "--json")
+    finishing.join()
+    *events, record = lines(result)
+    assert result.exit_code == 0
+    assert [e["event_id"] for e in events] == [1, 2, 3, 4]
+    assert events[1].keys() == {"event_id", "event_type", "payload", "created_at"}
+    assert (record["run_id"], record["output"]) == ("run-2", [2**65])
+
+
+def test_wait_as_json_is_the_run(daemon: FakeDaemon) -> None:
+    daemon.add_run()
+    finishing = finish_soon(daemon, run_pb2.RUN_STATUS_CANCELLED)
+    result = runs("wait", "run-1", "--json")
+    finishing.join()
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (3, "cancelled")
+
+
+def test_wait_that_takes_too_long(daemon: FakeDaemon) -> None:
+    daemon.add_run()
+    result = runs("wait", "run-1", "--timeout", "0.01")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is running after 0.01 s" in result.stderr
+
+
+def test_get(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run(
+        name="Sync\x1b", logs="one\ntwo", error=run_pb2.RunError(message="no", code="exit_code"), exit_code=0
+    )
+    shown = runs("get", run_id).stdout
+    assert "name             Sync\\x1b\n" in shown
+    assert "exit_code        0\n" in shown
+    assert shown.endswith("logs\none\ntwo\n")
+    assert value(runs("get", run_id, "--json"))["error"]["code"] == "exit_code"
+
+
+def test_list(daemon: FakeDaemon) -> None:
+    for n in range(3):
+        daemon.add_run(name=f"name {n}\n")
+    result = runs("list", "--limit", "2")
+    assert result.stdout.splitlines()[0].split() == ["RUN", "STATUS", "TARGET", "NAME", "CREATED", "DURATION"]
+    assert len(result.stdout.splitlines()) == 3
+    assert "2027-01-15T08:00:00.000Z" in result.stdout
+    assert "--page-token 2" in result.stderr
+    page = value(runs("list", "--limit", "2", "--page-token", "2", "--json"))
+    assert ([r["run_id"] for r in page["data"]], page["page_info"]["next"]) == (["run-3"], "")
+    assert len(value(runs("list", "--all", "--limit", "1", "--json"))["data"]) == 3
+
+
+def test_list_filters(daemon: FakeDaemon) -> None:
+    runs(
+        "list",
+        "--status",
+        "failed",
+        "--status",
+        "cancelled",
+        "--kind",
+        "task",
+        "--metadata",
+        '{"a": 1}',
+        "--batch",
+        "b",
+    )
+    [sent] = daemon.requests("ListRuns")
+    assert list(sent.statuses) == [run_pb2.RUN_STATUS_FAILED, run_pb2.RUN_STATUS_CANCELLED]
+    assert (sent.kind, sent.metadata_json, sent.batch_id) == (run_pb2.RUN_KIND_TASK, '{"a":1}', "b")
+    wrong = runs("list", "--status", "done")
+    assert wrong.exit_code == 2
+    assert "pending, running, waiting" in wrong.stderr
+
+
+def test_events(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run()
+    daemon.emit_logs(run_id, ["out\n"])
+    daemon.emit(run_id, "my.event", {"a": [1]})
+    shown = runs("events", run_id, "--limit", "10").stdout.splitlines()
+    assert shown[1] == "out"
+    assert shown[2] == '2027-01-15T08:00:00.002Z my.event {"a": [1]}'
+    page = value(runs("events", run_id, "--after", "1", "--limit", "1", "--json"))
+    assert [e["event_id"] for e in page["data"]] == [2]
+    assert runs("events", run_id, "--follow", "--limit", "1").exit_code == 2
+
+
+def test_events_follow(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run()
+    finishing = finish_soon(daemon, run_pb2.RUN_STATUS_FAILED)
+    result = runs("events", run_id, "--follow", "--json")
+    finishing.join()
+    assert [e["event_type"] for e in lines(result)] == ["run.created", "run.failed"]
+    assert result.exit_code == 0
+
+
+def test_logs_are_byte_exact(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run()
+    daemon.emit_logs(run_id, ["a\r\n", "\x1b[1mbold", "ä"])
+    broken = base64.b64encode(b"\xff\x00\n").decode()
+    daemon.emit(run_id, "log", {"stream": "stdout", "text": "��", "base64": broken})
+    daemon.emit_logs(run_id, ["oops"], stream="stderr")
+    daemon.emit_logs(run_id, ["note"], stream="system")
+    result = runs("logs", run_id)
+    assert result.stdout_bytes == b"a\r\n\x1b[1mbold\xc3\xa4\xff\x00\n"
+    assert result.stderr_bytes == b"oopsnote"
+    finishing = finish_soon(daemon, run_pb2.RUN_STATUS_COMPLETED)
+    assert runs("logs", run_id, "-f").stdout_bytes == result.stdout_bytes
+    finishing.join()
+
+
+def test_cancel_several(daemon: FakeDaemon) -> None:
+    first = daemon.add_run()
+    second = daemon.add_run(status=run_pb2.RUN_STATUS_COMPLETED)
+    result = runs("cancel", first, "nowhere", second, "--reason", "enough")
+    assert result.exit_code == 1
+    assert result.stdout == "run-1 cancelled \nrun-2 completed had ended already\n"
+    assert result.stderr == "runs: there is no run 'nowhere'\n"
+    assert [a["cancelled"] for a in lines(runs("cancel", first, second, "--json"))] == [False, False]
+
+
+def test_retry_of_what_has_not_failed(daemon: FakeDaemon) -> None:
+    result = runs("retry", daemon.add_run())
+    assert (result.exit_code, result.stderr) == (1, "runs: run run-1 has not failed\n")
+
+
+def test_targets_and_reload(daemon: FakeDaemon) -> None:
+    problem = definitions_pb2.DefinitionProblem(file="runs.toml", key="tasks.b", message="no command")
+    daemon.state.targets += [
+        definitions_pb2.Target(target="task:a", adapter="subprocess", description="Does a"),
+        definitions_pb2.Target(target="task:b", problems=[problem]),
+    ]
+    for command in ("targets", "reload"):
+        result = runs(command)
+        assert "task:a  subprocess  ok      Does a\n" in result.stdout
+        assert "runs.toml: tasks.b: no command" in result.stderr
+        shown = value(runs(command, "--json"))
+        assert [t["target"] for t in shown["data"]] == ["task:a", "task:b"]
+    assert shown["problems"][0]["key"] == "tasks.b"
+
+
+def test_artifacts(daemon: FakeDaemon, tmp_path: Path) -> None:
+    run_id = daemon.add_run()
+    for name in ("a.txt", "d/b.txt", "c.txt"):
+        daemon.add_file(run_id, name, name.encode())
+    assert len(runs("artifacts", run_id).stdout.splitlines()) == 4
+    shown = value(runs("artifacts", run_id, "--download", str(tmp_path / "new"), "--json"))
+    assert [a["name"] for a in shown["data"]] == ["a.txt", "d/b.txt", "c.txt"]
+    assert (tmp_path / "new" / "d" / "b.txt").read_text() == "d/b.txt"
+    (tmp_path / "file").touch()
+    failed = runs("artifacts", run_id, "--download", str(tmp_path / "file"))
+    assert (failed.exit_code, failed.stderr) == (1, f"runs: {tmp_path}/file: File exists\n")
+
+
+def test_an_artifact_with_a_hostile_name(daemon: FakeDaemon, tmp_path: Path) -> None:
+    run_id = daemon.add_run()
+    daemon.add_file(run_id, "../\x1bout", b"x")
+    result = runs("artifacts", run_id, "--download", str(tmp_path / "in"))
+    assert result.exit_code == 1
+    assert "outside of" in result.stderr
+    assert "\x1b" not in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_no_daemon(daemon: FakeDaemon) -> None:
+    daemon.stop()
+    for arguments in (["list"], ["start", "task:a", "--follow"], ["wait", "r"], ["events", "r", "-f"]):
+        result = runs(*arguments)
+        assert (result.exit_code, result.stdout) == (4, "")
+        assert result.stderr.count("\n") == 1
+        assert "`runsd serve` starts one" in result.stderr
+
+
+def test_a_wrong_address_is_wrong_usage() -> None:
+    result = runs("list", "--address", "nowhere")
+    assert (result.exit_code, "host:port" in result.stderr) == (2, True)
+
+
+def test_project_and_address_of_a_command(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNSD_ADDRESS", "unix:/nowhere.sock")
+    assert runs("list", "--address", daemon.address.removeprefix("unix:"), "--project", "p").exit_code == 0
+    assert daemon.requests("ListRuns")[0].project == "p"
+
+
+def test_help_and_version() -> None:
+    assert runs("--version").stdout == f"runs {__version__}\n"
+    shown = runs("--help").stdout
+    assert all(f"  {name} " in shown for name in COMMANDS)
+    for name in COMMANDS.keys() - {"init", "demo"}:
+        shown = runs(name, "--help").stdout
+        assert all(option in shown for option in ("--address", "--project", "--json"))
+
+
+def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "runsd_client.cli", *arguments], **options)
+
+
+def wait_for_request(daemon: FakeDaemon, method: str) -> None:
+    for _ in range(2000):
+        if daemon.requests(method):
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError(f"no {method} came")
+
+
+def test_ctrl_c_leaves_the_run_alone(daemon: FakeDaemon) -> None:
+    with process("start", "task:a", "--follow", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as following:
+        wait_for_request(daemon, "Events")
+        following.send_signal(signal.SIGINT)
+        _, said = following.communicate(timeout=10)
+    assert following.returncode == 130
+    assert b"run run-1 goes on; follow it with `runs events run-1 --follow`" in said
+    assert b"Traceback" not in said
+    assert daemon.requests("CancelRun") == []
+
+
+def test_watch_until_ctrl_c(daemon: FakeDaemon) -> None:
+    daemon.add_run()
+    with process("watch", "--after", "0", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=10)
+    assert (first["run_id"], first["event"]["event_type"]) == ("run-1", "run.created")
+    assert (watching.returncode, said) == (130, b"")
+
+
+def test_a_closed_pipe_is_quiet(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run()
+    with process("events", run_id, "-f", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        following.stdout.readline()
+        following.stdout.close()
+        daemon.emit(run_id, "my.event", {})
+        said = following.stderr.read()
+        following.wait(10)
+    assert (following.returncode, said) == (141, b"")
+
+
+def test_on_a_real_terminal(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run(name="\x1b]0;owned\x07")
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    with process("list", stdout=theirs, stderr=theirs, stdin=theirs, env=environ) as listing:
+        assert listing.wait(10) == 0
+    os.close(theirs)
+    shown = b""
+    while chunk := _read(ours):
+        shown += chunk
+    os.close(ours)
+    assert run_id.encode() in shown
+    assert b"\x1b[34mrunning" in shown
+    assert b"\\x1b]0;owned\\x07" in shown
+    assert b"\x1b]0" not in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        return b""
+
+
+def test_a_defect_is_one_line() -> None:
+    code = "import runsd_client.cli as c; c.app = lambda **_: 1 / 0; c.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert result.stderr.startswith(b"runs: defect of this command: ZeroDivisionError")
+    assert result.stderr.count(b"\n") == 1

@@ -1,0 +1,141 @@
+"""Values: what comes over the wire is what the caller sees, and what JSON shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runsd_client import Event, Page, PageInfo, Run, RunKind, RunStatus, TriggerKind
+from runsd_client.conversion import (
+    KIND_NUMBERS,
+    STATUS_NUMBERS,
+    TRIGGER_KIND_NUMBERS,
+    read_event,
+    read_run,
+    read_target,
+)
+from runsd_client.documents import display_json, read_document, write_document
+from runsd_client.proto import definitions_pb2, run_pb2
+from runsd_client.values import rfc3339
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+def test_a_run_has_every_field_of_the_record() -> None:
+    wire = {field.name.removesuffix("_json") for field in run_pb2.Run.DESCRIPTOR.fields}
+    assert {field.name for field in fields(Run)} == wire
+
+
+def test_an_empty_run_is_all_unset() -> None:
+    shown = read_run(run_pb2.Run(run_id="r")).to_dict()
+    for name in ("input", "output", "error", "duration_ms", "exit_code", "started_at", "start_after"):
+        assert shown[name] is None
+    assert (shown["metadata"], shown["artifacts"], shown["status"]) == ({}, [], "unspecified")
+
+
+def test_a_full_run() -> None:
+    message = run_pb2.Run(
+        run_id="r1",
+        kind=run_pb2.RUN_KIND_WORKFLOW,
+        status=run_pb2.RUN_STATUS_FAILED,
+        input_json='{"big": 123456789012345678901234567890}',
+        error=run_pb2.RunError(message="no", code="exit_code", detail_json='["x"]'),
+        artifacts=[run_pb2.Artifact(name="a/b.txt", size_bytes=2**40)],
+        duration_ms=0,
+        exit_code=0,
+        trigger_kind=run_pb2.TRIGGER_KIND_SCHEDULE,
+        timeout_seconds=1.5,
+    )
+    message.created_at.FromJsonString("2026-03-04T05:06:07.089Z")
+    run = read_run(message)
+    assert (run.kind, run.status, run.trigger_kind) == (RunKind.WORKFLOW, "failed", TriggerKind.SCHEDULE)
+    assert run.input == {"big": 123456789012345678901234567890}
+    assert run.error is not None
+    assert run.error.detail == ["x"]
+    assert (run.duration_ms, run.exit_code) == (0, 0)
+    assert run.created_at == datetime(2026, 3, 4, 5, 6, 7, 89_000, UTC)
+    shown = json.loads(json.dumps(run.to_dict()))
+    assert shown["created_at"] == "2026-03-04T05:06:07.089Z"
+    assert shown["error"] == {"message": "no", "code": "exit_code", "detail": ["x"]}
+    assert shown["artifacts"][0]["size_bytes"] == 2**40
+    assert shown["kind"] == "workflow"
+
+
+def test_values_are_frozen() -> None:
+    event = read_event(run_pb2.Event(event_id=1, event_type="log", payload_json="{}"))
+    with pytest.raises(FrozenInstanceError):
+        event.event_id = 2  # type: ignore[misc]
+
+
+def test_enums_agree_with_the_wire() -> None:
+    assert set(KIND_NUMBERS.values()) == set(run_pb2.RunKind.values())
+    assert set(STATUS_NUMBERS.values()) == set(run_pb2.RunStatus.values())
+    assert set(TRIGGER_KIND_NUMBERS.values()) == set(run_pb2.TriggerKind.values())
+    assert {s for s in RunStatus if s.is_terminal} == {"completed", "failed", "cancelled"}
+
+
+def test_an_enum_value_of_a_newer_daemon_is_unspecified() -> None:
+    message = run_pb2.Run.FromString(bytes([3 << 3, 99]))
+    assert read_run(message).status is RunStatus.UNSPECIFIED
+
+
+def test_a_page_is_shown_with_the_names_of_the_contract() -> None:
+    page = Page((Event(1, "log", {"text": "x"}, None),), PageInfo(next="2"))
+    assert page.to_dict() == {
+        "data": [{"event_id": 1, "event_type": "log", "payload": {"text": "x"}, "created_at": None}],
+        "page_info": {"self": "", "first": "", "next": "2", "prev": ""},
+    }
+
+
+def test_a_target_with_its_problems() -> None:
+    problem = definitions_pb2.DefinitionProblem(file="runs.toml", key="tasks.a", message="no command")
+    target = read_target(
+        definitions_pb2.Target(target="task:a", input_schema_json='{"type": "object"}', problems=[problem])
+    )
+    assert target.input_schema == {"type": "object"}
+    assert [str(p) for p in target.problems] == ["runs.toml: tasks.a: no command"]
+
+
+def test_times_are_shown_in_utc_with_the_digits_they_have() -> None:
+    assert rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02T03:04:05.000Z"
+    assert rfc3339(datetime(2026, 1, 2, 3, 4, 5, 67, tzinfo=UTC)) == "2026-01-02T03:04:05.000067Z"
+    east = timezone(timedelta(hours=2))
+    assert rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=east)) == "2026-01-02T01:04:05.000Z"
+
+
+@given(JSON_VALUES)
+def test_documents_come_back_as_they_went(value: object) -> None:
+    assert read_document(write_document(value)) == value
+
+
+def test_integers_beyond_the_limit_of_python_are_read() -> None:
+    nines, zeros = "9" * 20_000, "0" * 9_000
+    read = read_document(f'{{"n": [{nines}, -1{zeros}]}}')
+    assert read["n"] == [10**20_000 - 1, -(10**9_000)]
+
+
+def test_no_document_is_the_empty_text() -> None:
+    assert write_document(None) == ""
+    assert read_document("") is None
+    assert read_document("null") is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": object()}, "\ud800", {1, 2}])
+def test_what_json_cannot_hold_is_refused(value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        write_document(value)
+
+
+@given(JSON_VALUES)
+def test_displayed_json_is_the_same_value_without_controls(value: object) -> None:
+    shown = display_json(value)
+    assert json.loads(shown) == value
+    assert not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in shown)
