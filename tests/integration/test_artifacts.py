@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,7 +72,7 @@ async def test_artifact_that_was_changed_is_not_given_out(
     with pytest.raises(RunsError, match="cannot be opened"):
         await content(client, run.run_id, "note.txt")
     folder = file.parent
-    os.rename(folder, tmp_path / "moved")
+    folder.rename(tmp_path / "moved")
     folder.symlink_to(tmp_path / "moved")
     with pytest.raises(RunsError, match="cannot be opened"):
         await content(client, run.run_id, "note.txt")

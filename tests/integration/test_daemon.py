@@ -148,7 +148,7 @@ async def test_process_goes_on_while_the_daemon_is_away(make_daemon: MakeDaemon,
     async with AsyncRunsClient(daemon.address) as client:
         run = (await client.create_task_run("task:script", input=script)).run
         async for event in client.follow(run.run_id):
-            if event.event_type == "log":
+            if event.event_type == "log" and event.payload["text"] == "before\n":
                 daemon.kill()
                 await asyncio.to_thread(gate.write_text, "said\n")
                 daemon.start()
@@ -184,8 +184,8 @@ async def test_callable_that_ended_with_the_daemon_was_interrupted(make_daemon: 
 async def test_reload_takes_up_changes_without_touching_what_runs(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    declared = '[project]\nid = "p"\nmodules = ["code"]\n'
-    (project / "runs.toml").write_text(declared.replace('"code"', '"own_code"'))
+    declared = '[project]\nid = "p"\nmodules = ["own_code"]\n'
+    (project / "runs.toml").write_text(declared)
     source = "from runsd import task\n@task(adapter='inprocess')\nasync def answer(ctx):\n    return {}\n"
     (project / "own_code.py").write_text(source.format(1))
     daemon = make_daemon(project=project)
@@ -204,7 +204,7 @@ async def test_reload_takes_up_changes_without_touching_what_runs(make_daemon: M
         with pytest.raises(Exception, match="not TOML"):
             await client.reload()
         assert await answer() == 22
-        (project / "runs.toml").write_text(declared)
+        (project / "runs.toml").write_text(declared.replace("own_code", "no_such_code"))
         assert (await client.reload()).problems
     assert daemon.stop() == 0
 

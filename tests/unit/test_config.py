@@ -15,9 +15,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None, **o
     return load_settings(file, {**HOME, **(environ or {})}, overrides)
 
 
-def problems(
-    file: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: object
-) -> list[str]:
+def problems(file: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: object) -> list[str]:
     with pytest.raises(SettingsInvalid) as raised:
         load(file, environ, **overrides)
     return [str(problem) for problem in raised.value.problems]
@@ -50,9 +48,7 @@ def test_the_command_line_wins_over_variables_over_the_file(tmp_path: Path) -> N
     assert limits.event_bytes == 256 * 1024
 
 
-def test_paths_are_relative_to_the_file_that_says_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_relative_to_the_file_that_says_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path, 'state_dir = "state"\nprojects = ["a", "/b"]')
     monkeypatch.chdir("/")
     monkeypatch.setenv("HOME", "/home/me")
@@ -97,8 +93,7 @@ def test_all_problems_of_all_origins_are_reported(tmp_path: Path) -> None:
         f"{file}: limits.max_running: expected an integer from 1 to 10000, found the integer 0",
         "environment: RUNSD_LIMITS_MAX_RUNING: unknown variable; did you mean RUNSD_LIMITS_MAX_RUNNING?",
         "environment: RUNSD_RETRY_JITTER: expected a number from 0 to 1, found the string 'lots'",
-        "command line: log_level: expected one of 'debug', 'info', 'warning', 'error', "
-        "found the string 'loud'",
+        "command line: log_level: expected one of 'debug', 'info', 'warning', 'error', found the string 'loud'",
     ]
 
 
@@ -125,9 +120,7 @@ def test_what_concerns_two_settings() -> None:
 
 def test_a_default_that_cannot_be_used_says_what_to_set() -> None:
     (problem,) = problems(environ={"RUNSD_ADDRESS": "example.com:80"})
-    assert problem.startswith(
-        "environment: RUNSD_LISTEN: is not set, and the default cannot be used: 'example.com'"
-    )
+    assert problem.startswith("environment: RUNSD_LISTEN: is not set, and the default cannot be used: 'example.com'")
     assert load(environ={"RUNSD_ADDRESS": "example.com:80", "RUNSD_LISTEN": "/s"}).listen == (
         ListenAddress(socket=Path("/s")),
     )

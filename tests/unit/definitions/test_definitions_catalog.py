@@ -14,9 +14,7 @@ def project(id: str, **problems: str) -> Project:
     for name, problem in problems.items():
         target = Target.parse(f"task:{name}")
         found = (Problem("runs.toml", "command", problem),) if problem else ()
-        definitions[str(target)] = Definition(
-            target, Command(("x",)), "runs.toml", Path("/p"), problems=found
-        )
+        definitions[str(target)] = Definition(target, Command(("x",)), "runs.toml", Path("/p"), problems=found)
     return Project(id, Path("/") / id, definitions)
 
 

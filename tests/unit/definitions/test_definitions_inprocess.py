@@ -28,9 +28,7 @@ def project(directory: Path, **modules: str) -> Path:
 
 
 def test_a_callable_is_imported_with_its_siblings(tmp_path: Path) -> None:
-    one = project(
-        tmp_path / "one", rtasks="import rsibling\ndef work(): return rsibling.VALUE", rsibling="VALUE = 1"
-    )
+    one = project(tmp_path / "one", rtasks="import rsibling\ndef work(): return rsibling.VALUE", rsibling="VALUE = 1")
     assert load_callable(one, PythonCallable("rtasks", "work"))() == 1
 
 

@@ -172,8 +172,7 @@ def test_declared_tasks(tmp_path: Path) -> None:
         f'{tmp_path}/tasks.py: @task("wrong").retries: unknown key; known keys: adapter, backoff_limit, '
         "config_schema, description, env, env_allowlist, input_schema, max_concurrent, name, output_schema, "
         "timeout_seconds, working_directory",
-        f'{tmp_path}/tasks.py: @task("wrong").backoff_limit: expected an integer from 0 to 1000, '
-        "found the integer -1",
+        f'{tmp_path}/tasks.py: @task("wrong").backoff_limit: expected an integer from 0 to 1000, found the integer -1',
     ]
     (twice,) = loaded.definitions["task:twice"].problems
     assert "tasks:twice declares the id a second time, after runs.toml" in twice.message

@@ -55,10 +55,7 @@ def test_malformed_event_types_are_refused(name: str) -> None:
         context().emit(name)
 
 
-@given(
-    st.text(alphabet="runstepalfigc_-.A0é ", max_size=20)
-    | st.sampled_from(["runs", "signals.x", "artifact.x"])
-)
+@given(st.text(alphabet="runstepalfigc_-.A0é ", max_size=20) | st.sampled_from(["runs", "signals.x", "artifact.x"]))
 def test_the_daemon_takes_just_the_types_that_the_context_takes(name: str) -> None:
     def refuses(emit: Any) -> bool:
         try:
@@ -137,9 +134,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["", "/a", "a//b", "a/", "../a", "a/../b", ".", "a/./b", "a\0", "\ud800", ".runsd-1"]
-)
+@pytest.mark.parametrize("name", ["", "/a", "a//b", "a/", "../a", "a/../b", ".", "a/./b", "a\0", "\ud800", ".runsd-1"])
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="cannot name an artifact"):
         context(tmp_path).save_artifact(name, b"")

@@ -43,9 +43,7 @@ def test_the_decorator_changes_nothing() -> None:
 
 def test_the_package_gives_its_names_lazily() -> None:
     program = "import sys, runsd; print(sorted(m for m in sys.modules if m.startswith('runsd')))"
-    printed = subprocess.check_output(
-        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, text=True
-    )
+    printed = subprocess.check_output([sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, text=True)
     assert printed == "['runsd']\n"
     assert issubclass(runsd.Cancelled, BaseException)
     assert not hasattr(runsd, "absent")
@@ -67,9 +65,7 @@ def test_declared_tasks_and_errors_in_one_document(tmp_path: Path) -> None:
             return inner
         made_here = make()
     """
-    document = describe(
-        tmp_path, "tasks", "broken", "tasks:sync_data", "tasks:nothing", tasks=code, broken="x = ("
-    )
+    document = describe(tmp_path, "tasks", "broken", "tasks:sync_data", "tasks:nothing", tasks=code, broken="x = (")
     found = {t["id"]: (t["module"], t["qualname"], t["options"]) for t in document["tasks"]}
     assert found == {
         "sync-data": ("tasks", "sync_data", {}),

@@ -1,0 +1,69 @@
+"""What an attempt's outcome makes of its run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runsd.model.attempt import Outcome, ending, exit_error
+from runsd.model.events import EventType
+from runsd.model.retry import delay_seconds
+from runsd.model.run import ErrorCode, Run, RunError, RunStatus
+from runsd.model.settings import RetrySettings
+from runsd.model.targets import RunKind
+from runsd.model.times import from_rfc3339, rfc3339
+
+RUN = Run("r", "p", RunKind.TASK, "task:t", RunStatus.RUNNING, 0, 0, "r", attempt=1)
+RETRY = RetrySettings(initial_delay_seconds=1, multiplier=2, max_delay_seconds=10, jitter=0.5)
+
+
+def failed(code: str, **facts: bool) -> Outcome:
+    return Outcome(exit_code=1, error=RunError("m", code), **facts)
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome", "event_type"),
+    [
+        (RUN, Outcome(0), EventType.COMPLETED),
+        (RUN, failed("exit_code"), EventType.FAILED),
+        (replace(RUN, backoff_limit=1), failed("exit_code"), EventType.RETRYING),
+        (replace(RUN, backoff_limit=1, attempt=2), failed("exit_code"), EventType.FAILED),
+        (replace(RUN, backoff_limit=1), failed("timeout"), EventType.RETRYING),
+        (replace(RUN, backoff_limit=1), failed("interrupted", interrupted=True), EventType.INTERRUPTED),
+        (RUN, failed("interrupted", interrupted=True), EventType.FAILED),
+        (replace(RUN, backoff_limit=9), failed(ErrorCode.OUTPUT_LIMIT), EventType.FAILED),
+        (replace(RUN, backoff_limit=9), failed(ErrorCode.OUTPUT_INVALID), EventType.FAILED),
+        (replace(RUN, backoff_limit=9), failed("exception", may_retry=False), EventType.FAILED),
+        (replace(RUN, cancel_requested=True), Outcome(0), EventType.CANCELLED),
+        (replace(RUN, cancel_requested=True, backoff_limit=9), failed("signal"), EventType.CANCELLED),
+    ],
+)
+def test_endings(run: Run, outcome: Outcome, event_type: EventType) -> None:
+    end = ending(run, outcome, RETRY, now=5_000_000, chance=0.5)
+    assert end.event_type is event_type
+    assert end.payload.get("exit_code") == outcome.exit_code
+    if event_type in (EventType.RETRYING, EventType.INTERRUPTED):
+        assert from_rfc3339(end.payload["start_after"]) == 6_000_000
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_backoff_grows_to_its_maximum(attempt: int, chance: float) -> None:
+    delay = delay_seconds(attempt, RETRY, chance)
+    plain = min(2.0 ** min(attempt - 1, 60), 10)
+    assert plain * 0.5 <= delay <= plain * 1.5
+
+
+@given(st.integers(0, 4_102_444_800_000_000))
+def test_times_come_back_from_their_text(moment: int) -> None:
+    assert from_rfc3339(rfc3339(moment)) == moment
+
+
+def test_status_of_a_process() -> None:
+    assert exit_error(0, "") is None
+    told = exit_error(127, "")
+    assert told is not None and "not found" in told.message
+    signalled = exit_error(137, "SIGKILL")
+    assert signalled is not None and signalled.code == "signal"

@@ -1,0 +1,75 @@
+"""JSON from outside: checked once, never changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runsd.model.documents import checked, checked_bytes
+from runsd.model.events import Raw, decode, document, emitted, encode, is_utf8
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(VALUES, st.sampled_from([None, 2]))
+def test_raw_documents_stay_as_they_came(value: Any, indent: int | None) -> None:
+    text = json.dumps(value, indent=indent)
+    assert checked(text, 1 << 20) == value
+    payload = encode({"input": Raw(text), "error": {"detail": Raw(text), "code": "c"}})
+    assert f'"input":{text}' in payload
+    assert decode(payload) == {"input": value, "error": {"detail": value, "code": "c"}}
+    assert document({"input": Raw(text)}, "input") == text
+    assert document({}, "input") == ""
+
+
+@given(st.text())
+def test_any_text_is_a_document_or_refused_with_a_reason(text: str) -> None:
+    try:
+        checked(text, 100)
+    except ValueError as error:
+        assert any(word in str(error) for word in ("is not", "has", "nested"))
+
+
+@given(st.binary())
+def test_any_bytes_are_a_document_or_refused_with_a_reason(data: bytes) -> None:
+    try:
+        assert json.loads(checked_bytes(data, 100)) is not ...
+    except ValueError as error:
+        assert any(word in str(error) for word in ("is not", "has", "nested"))
+
+
+@given(st.text() | st.none() | st.integers(), VALUES)
+def test_emitted_events_are_valid_whatever_comes(event_type: Any, payload: Any) -> None:
+    try:
+        draft = emitted(event_type, payload)
+    except ValueError:
+        return
+    assert is_utf8(draft.payload_json)
+    assert isinstance(decode(draft.payload_json), dict)
+    assert not draft.event_type.startswith(("run.", "step."))
+
+
+@pytest.mark.parametrize(
+    "name", ["run.x", "run", "step.started", "approval.decided", "artifact", "signal", "", "a..b", "a b", "é"]
+)
+def test_reserved_and_malformed_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"event_type"):
+        emitted(name, {})
+
+
+def test_lone_surrogates_are_spelled() -> None:
+    draft = emitted("a", {"s": "\ud800"})
+    assert draft.payload_json == '{"s": "\\ud800"}'
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, "1", True, None])
+def test_progress_is_a_fraction(fraction: Any) -> None:
+    with pytest.raises(ValueError, match="fraction"):
+        emitted("progress", {"fraction": fraction})
