@@ -8,7 +8,7 @@ is in the log.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -54,7 +54,7 @@ class StartFailed(Exception):
 
 
 class Execution(Protocol):
-    def output(self) -> AsyncIterator[Output]:
+    def output(self) -> AsyncGenerator[Output, None]:
         """Output as it comes; ends when the attempt has ended."""
         ...
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import Any
 
 import structlog
 
-from runsd.adapters.base import AttemptSpec, Ended, Output, StartFailed
+from runsd.adapters.base import AttemptSpec, Ended, Output
 from runsd.model.attempt import Offsets, Outcome
 from runsd.model.events import Draft
 from runsd.model.run import ErrorCode, RunError
@@ -42,12 +42,7 @@ class InprocessAdapter:
 
     async def start(self, spec: AttemptSpec) -> InprocessExecution:
         assert isinstance(spec.definition.program, PythonCallable)
-        function = self._load(spec, spec.definition.program)
-        try:
-            spec.directory.prepare(spec.documents)
-        except OSError as error:
-            raise StartFailed(f"the attempt's directory could not be made: {error}") from error
-        return InprocessExecution(spec, function)
+        return InprocessExecution(spec, self._load(spec, spec.definition.program))
 
     async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> GoneExecution:
         return GoneExecution()
@@ -56,7 +51,7 @@ class InprocessAdapter:
 class GoneExecution:
     """What is left of an attempt that ended with a former daemon."""
 
-    async def output(self) -> AsyncIterator[Output]:
+    async def output(self) -> AsyncGenerator[Output, None]:
         for _ in ():
             yield Output()
 
@@ -134,7 +129,7 @@ class InprocessExecution:
         self._over.set()
         self._buffer.filled.set()
 
-    async def output(self) -> AsyncIterator[Output]:
+    async def output(self) -> AsyncGenerator[Output, None]:
         while True:
             await self._buffer.filled.wait()
             if self._over.is_set():

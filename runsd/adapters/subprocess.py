@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from runsd.adapters.base import AttemptSpec, Ended, Output, StartFailed
 from runsd.adapters.changes import FileChanges
@@ -87,7 +87,7 @@ class ProcessExecution:
         self._events = EventReader(File(directory.events, offsets.events), spec.limits.event_bytes)
         self._rest = Output()
 
-    async def output(self) -> AsyncIterator[Output]:
+    async def output(self) -> AsyncGenerator[Output, None]:
         if self._process is not None:
             async for batch in self._live_output(self._process):
                 yield batch
@@ -97,7 +97,7 @@ class ProcessExecution:
                 yield self._rest
             self._rest = batch
 
-    async def _live_output(self, process: Process) -> AsyncIterator[Output]:
+    async def _live_output(self, process: Process) -> AsyncGenerator[Output, None]:
         """Until the process has ended, and what it left behind as well."""
         with self._changes.watch(self._spec.directory.path) as watch:
             process.when_exited(watch.changed.set)

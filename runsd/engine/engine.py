@@ -16,6 +16,7 @@ from runsd.adapters.subprocess import SubprocessAdapter
 from runsd.definitions.catalog import Catalog
 from runsd.definitions.inprocess import CallableUnavailable, forget_modules, load_callable
 from runsd.definitions.project import load_project
+from runsd.engine.clearing import Clearing
 from runsd.engine.dispatcher import Dispatcher
 from runsd.engine.execution import Executor, Workplace
 from runsd.engine.intake import Intake
@@ -50,15 +51,19 @@ async def running_engine(
     changes = FileChanges()
     try:
         workplace = Workplace(store, settings, _adapters(settings, changes), address)
-        executor = Executor(workplace, group)
+        clearing = Clearing()
+        executor = Executor(workplace, clearing, group)
         dispatcher = Dispatcher(store, catalog, settings.limits.max_running, executor.execute)
         executor.when_finished(dispatcher.finished)
         await recover(store, catalog, dispatcher, executor)
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
+        clearing_up = group.create_task(clearing.run(), name="clearing")
         yield Engine(store, catalog, Intake(store, catalog, settings.limits.payload_bytes), dispatcher)
         dispatching.cancel()
         await asyncio.wait([dispatching])
         await executor.let_go()
+        clearing.stop()
+        await asyncio.wait([clearing_up])
     finally:
         changes.close()
 

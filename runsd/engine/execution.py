@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import anyio.to_thread
 import structlog
 
 from runsd.adapters.base import Adapter, AttemptSpec, Execution
 from runsd.adapters.directory import RunDirectory
 from runsd.engine.attempt import Attempt, Begin
+from runsd.engine.clearing import Clearing
 from runsd.engine.dispatcher import Claimed
 from runsd.model.attempt import Offsets, StopReason
 from runsd.model.errors import Stopping
@@ -41,9 +41,10 @@ class Workplace:
 
 
 class Executor:
-    def __init__(self, workplace: Workplace, group: asyncio.TaskGroup) -> None:
+    def __init__(self, workplace: Workplace, clearing: Clearing, group: asyncio.TaskGroup) -> None:
         """`group` owns the attempts."""
         self._workplace = workplace
+        self._clearing = clearing
         self._group = group
         self._attempts: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +108,7 @@ class Executor:
         try:
             with structlog.contextvars.bound_contextvars(run_id=run_id):
                 run = await self._to_the_end(attempt, begin)
-                await self._clear(attempt, run)
+                self._clear(attempt, run)
         except Stopping:
             # The journal has closed: what is not on disk is done again after the next start.
             return
@@ -124,11 +125,11 @@ class Executor:
             logger.exception("attempt failed inside runsd")
             return await attempt.fail(error)
 
-    async def _clear(self, attempt: Attempt, run: Run) -> None:
+    def _clear(self, attempt: Attempt, run: Run) -> None:
         """What is in the log by now need not stay in files."""
-        run_directory = RunDirectory.of(self._workplace.store.directory, run.run_id)
-        clear = run_directory.clear if run.status.is_terminal else attempt.spec.directory.clear
-        await anyio.to_thread.run_sync(clear)
+        directory = RunDirectory.of(self._workplace.store.directory, run.run_id)
+        if directory.path.exists():
+            self._clearing.add(directory.clear if run.status.is_terminal else attempt.spec.directory.clear)
 
     def _on_commit(self, commit: Commit) -> None:
         for committed in commit.events:

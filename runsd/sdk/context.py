@@ -67,16 +67,12 @@ class Context:
     @property
     def state_dir(self) -> Path:
         """A directory that is kept between the attempts of this run."""
-        from pathlib import Path
-
-        return Path(self._state_dir)
+        return _made(self._state_dir)
 
     @property
     def artifacts_dir(self) -> Path:
         """Files left here are the run's artifacts; `save_artifact` never leaves half a file."""
-        from pathlib import Path
-
-        return Path(self._artifacts_dir)
+        return _made(self._artifacts_dir)
 
     @property
     def cancelled(self) -> bool:
@@ -117,12 +113,21 @@ class Context:
         """
         from runsd.sdk.artifacts import save
 
-        save(self._artifacts_dir, name, content)
+        save(self.artifacts_dir, name, content)
 
     async def drain(self) -> None:
         """Wait until the events written so far have been taken. In a process of its own, at once."""
         if self._drain is not None:
             await self._drain()
+
+
+def _made(directory: str | PathLike[str]) -> Path:
+    """Made when it is first asked for: most runs ask for none, and a directory costs more than a commit."""
+    from pathlib import Path
+
+    path = Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _check_event_type(event_type: str) -> None:

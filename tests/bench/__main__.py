@@ -13,9 +13,11 @@ from pathlib import Path
 
 from tests.bench.figures import Figure
 from tests.bench.machine import describe_machine
+from tests.bench.peer import PeerFailed
 from tests.bench.report import as_json, machine_line, table
 from tests.bench.rows import ROWS
 from tests.bench.scale import measure_scale
+from tests.bench.server import ServerFailed
 from tests.bench.sizes import DEFAULT, QUICK, Sizes
 from tests.bench.stage import started_stage
 
@@ -27,7 +29,10 @@ def main() -> None:
         machine = describe_machine(directory)
         if not options.json:
             print(machine_line(machine), flush=True)
-        figures = asyncio.run(_figures(options, directory))
+        try:
+            figures = asyncio.run(_figures(options, directory))
+        except (PeerFailed, ServerFailed) as error:
+            sys.exit(f"bench: {error}")
     print(as_json(machine, figures) if options.json else f"\n{table(figures)}")
     sys.exit(1 if options.scale and not _all_met(figures) else 0)
 

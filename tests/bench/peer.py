@@ -15,7 +15,10 @@ from typing import Any
 
 
 class PeerFailed(Exception):
-    """The process ended in the middle of a call; its stderr says why."""
+    """The process ended in the middle of a call."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(f"the measurement {call!r} failed; what went wrong is above")
 
 
 class Peer:

@@ -16,7 +16,7 @@ _LEFT = {0, 2, 4, 7, 8}
 def machine_line(machine: Machine) -> str:
     return (
         f"{machine.cores} cores, load {machine.load_average:.2f}; Python {machine.python}, grpcio {machine.grpcio}, "
-        f"SQLite {machine.sqlite}; fsync {machine.fsync_ms:.2f} ms"
+        f"SQLite {machine.sqlite}; {machine.filesystem}, fsync {machine.fsync_ms:.2f} ms"
     )
 
 

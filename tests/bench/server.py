@@ -16,6 +16,7 @@ import grpc
 
 READY_SECONDS = 30.0
 KIB_PER_MIB = 1024
+SHOWN_CHARACTERS = 2000
 # Look again soon while the socket is not there yet.
 CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -71,9 +72,19 @@ async def _started(command: list[str], address: str, log: Path) -> AsyncIterator
         await _wait_until_serving(process, address, log)
         yield Server(address, process.pid)
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        await process.wait()
+        await _stop(process, log)
+
+
+async def _stop(process: Process, log: Path) -> None:
+    """Whoever failed for want of the server learns here why it was gone."""
+    if process.returncode is not None:
+        raise ServerFailed(f"ended by itself, or by somebody else, with {process.returncode}: {_end_of(log)}")
+    process.send_signal(signal.SIGTERM)
+    await process.wait()
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-SHOWN_CHARACTERS:]
 
 
 async def _wait_until_serving(process: Process, address: str, log: Path) -> None:
@@ -86,4 +97,4 @@ async def _wait_until_serving(process: Process, address: str, log: Path) -> None
             waiting.cancel()
         await asyncio.gather(ready, ended, return_exceptions=True)
     if not is_ready:
-        raise ServerFailed(log.read_text(errors="replace")[-4000:])
+        raise ServerFailed(_end_of(log))
