@@ -23,6 +23,7 @@ from runsd.sdk.failure import location, summary
 _OWN = frozenset({"runsd", "runsd_client", "__main__"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _importing = RLock()
+_loaded: dict[tuple[Path, PythonCallable], Callable[..., Any]] = {}
 
 
 class CallableUnavailable(Exception):
@@ -35,25 +36,36 @@ def load_callable(project_dir: Path, reference: PythonCallable) -> Callable[...,
     Once imported it stays, as modules do, until `forget_modules`. Modules that the callable imports
     later, when it runs, no longer see the project directory. Raises CallableUnavailable.
     """
+    known = _loaded.get((project_dir, reference))
+    if known is not None:
+        return known
     with _importing:
-        directory = project_dir.resolve()
-        _refuse_foreign(directory, reference.module)
-        try:
-            with _first_on_path(directory):
-                module = import_module(reference.module)
-            _refuse_foreign_siblings(directory, module)
-            return find(module, reference.qualname)  # type: ignore[no-any-return]
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            raise
-        except (NoSuchCallable, CallableUnavailable) as error:
-            raise CallableUnavailable(str(error)) from None
-        except BaseException as error:  # a module may raise anything, SystemExit too
-            raise CallableUnavailable(_import_failure(reference.module, error, directory)) from error
+        function = _load(project_dir, reference)
+        _loaded[project_dir, reference] = function
+        return function
+
+
+def _load(project_dir: Path, reference: PythonCallable) -> Callable[..., Any]:
+    directory = project_dir.resolve()
+    _refuse_foreign(directory, reference.module)
+    try:
+        with _first_on_path(directory):
+            module = import_module(reference.module)
+        _refuse_foreign_siblings(directory, module)
+        return find(module, reference.qualname)  # type: ignore[no-any-return]
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise
+    except (NoSuchCallable, CallableUnavailable) as error:
+        raise CallableUnavailable(str(error)) from None
+    except BaseException as error:  # a module may raise anything, SystemExit too
+        raise CallableUnavailable(_import_failure(reference.module, error, directory)) from error
 
 
 def forget_modules(project_dir: Path) -> None:
     """Drops the project's modules, so that the next load sees new code; what runs keeps the old."""
     with _importing:
+        for known in [known for known in _loaded if known[0] == project_dir]:
+            del _loaded[known]
         directory = project_dir.resolve()
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] not in _OWN and _belongs(module, directory):

@@ -89,17 +89,22 @@ class Raw(str):
 Payload = Mapping[str, Any]
 
 
-def compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+# Without spaces; made once, since making an encoder costs more than most values.
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode(value: object) -> str:
     """JSON text of a payload; `Raw` members of it and of the objects inside stay as they are."""
     if isinstance(value, Raw):
         return value
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{compact(key)}:{encode(member)}" for key, member in value.items()) + "}"
-    return compact(value)
+    if not isinstance(value, Mapping):
+        return compact(value)
+    own = {key: member for key, member in value.items() if isinstance(member, (Raw, Mapping))}
+    plain = compact({key: member for key, member in value.items() if key not in own})
+    if not own:
+        return plain
+    members = ",".join(f"{compact(key)}:{encode(member)}" for key, member in own.items())
+    return f"{plain[:-1]}{',' if len(plain) > 2 else ''}{members}}}"
 
 
 def document(payload: Payload, key: str) -> str:

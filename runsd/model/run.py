@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from typing import Any
 
 from runsd.model.events import EventType, Payload, Raw, document
 from runsd.model.targets import RunKind
@@ -150,11 +151,10 @@ def advance(run: Run | None, event_type: str, payload: Payload, at: int) -> Run:
         raise IllegalTransition(f"{event_type} in status {before.value if before else 'none'}")
     if run is None:
         return _created(payload, at)
-    run = replace(run, status=status, updated_at=at)
-    change = _CHANGES.get(event_type)
-    if change is not None:
-        run = change(run, payload, at)
-    return replace(run, completed_at=at, waiting_reason="") if status.is_terminal else run
+    fields_changed = _CHANGES[event_type](run, payload, at)
+    if status.is_terminal:
+        fields_changed |= {"completed_at": at, "waiting_reason": ""}
+    return replace(run, status=status, updated_at=at, **fields_changed)
 
 
 _CREATED_FIELDS = frozenset(f.name for f in fields(Run)) - {
@@ -177,39 +177,52 @@ def _created(payload: Payload, at: int) -> Run:
     )
 
 
-def _started(run: Run, payload: Payload, at: int) -> Run:
+Fields = dict[str, Any]
+
+
+def _started(run: Run, payload: Payload, at: int) -> Fields:
     started_at = run.started_at if run.started_at is not None else at
-    return replace(run, attempt=payload["attempt"], started_at=started_at, start_after=None, error=None, exit_code=None)
+    return {
+        "attempt": payload["attempt"],
+        "started_at": started_at,
+        "start_after": None,
+        "error": None,
+        "exit_code": None,
+    }
 
 
-def _attempt_ended(run: Run, payload: Payload, at: int) -> Run:
+def _attempt_ended(run: Run, payload: Payload, at: int) -> Fields:
     """What the attempt left behind stays on the record until the next one starts."""
-    return replace(
-        run,
-        error=_error(payload),
-        exit_code=payload.get("exit_code"),
-        start_after=_moment(payload, "start_after"),
-        waiting_reason="",
-    )
+    return {
+        "error": _error(payload),
+        "exit_code": payload.get("exit_code"),
+        "start_after": _moment(payload, "start_after"),
+        "waiting_reason": "",
+    }
 
 
-def _waiting(run: Run, payload: Payload, at: int) -> Run:
-    return replace(run, waiting_reason=payload["reason"])
+def _waiting(run: Run, payload: Payload, at: int) -> Fields:
+    return {"waiting_reason": payload["reason"]}
 
 
-def _resumed(run: Run, payload: Payload, at: int) -> Run:
-    return replace(run, waiting_reason="")
+def _resumed(run: Run, payload: Payload, at: int) -> Fields:
+    return {"waiting_reason": ""}
 
 
-def _cancel_requested(run: Run, payload: Payload, at: int) -> Run:
-    return replace(run, cancel_requested=True)
+def _cancel_requested(run: Run, payload: Payload, at: int) -> Fields:
+    return {"cancel_requested": True}
 
 
-def _cancelled(run: Run, payload: Payload, at: int) -> Run:
-    return replace(run, cancel_requested=True, error=None, exit_code=payload.get("exit_code"), start_after=None)
+def _cancelled(run: Run, payload: Payload, at: int) -> Fields:
+    return {
+        "cancel_requested": True,
+        "error": None,
+        "exit_code": payload.get("exit_code"),
+        "start_after": None,
+    }
 
 
-_CHANGES: dict[str, Callable[[Run, Payload, int], Run]] = {
+_CHANGES: dict[str, Callable[[Run, Payload, int], Fields]] = {
     EventType.STARTED: _started,
     EventType.RETRYING: _attempt_ended,
     EventType.INTERRUPTED: _attempt_ended,

@@ -139,7 +139,7 @@ async def test_same_key_for_another_request_is_refused(client: AsyncRunsClient, 
     first = await client.create_task_run("task:quick", input=[1], idempotency_key="reused")
     for changed in ({"input": [2]}, {"input": [1], "priority": 1}, {"input": [1], "name": "n"}):
         with pytest.raises(AlreadyExistsError, match=first.run.run_id):
-            await client.create_task_run("task:quick", idempotency_key="reused", **changed)  # type: ignore[arg-type]
+            await client.create_task_run("task:quick", idempotency_key="reused", **changed)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.CreateRun(runs_pb2.CreateRunRequest(target="task:speak", idempotency_key="reused"))
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS

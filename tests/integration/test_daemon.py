@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -113,7 +114,7 @@ async def test_stops_in_time_however_many_streams_are_open(make_daemon: MakeDaem
             (await client.create_task_run(f"task:{task}", input="exec sleep 1000")).run.run_id
             for task in ("script", "wait-for-ever", "wait-for-ever/threaded", "deaf")
         ]
-        streams = [stub.Events(runs_pb2.EventsRequest(run_id=runs[n % 4], follow=True)) for n in range(200)]
+        streams: list[Any] = [stub.Events(runs_pb2.EventsRequest(run_id=runs[n % 4], follow=True)) for n in range(200)]
         streams += [stub.WatchEvents(runs_pb2.WatchEventsRequest()) for _ in range(20)]
         for stream in streams:
             await stream.read()

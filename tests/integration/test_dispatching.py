@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from runsd_client import AsyncRunsClient, NewRun, RunStatus
@@ -17,10 +18,10 @@ async def wait_for_all(client: AsyncRunsClient, run_ids: list[str]) -> None:
         assert (await client.wait(run_id, timeout=60)).status is RunStatus.COMPLETED
 
 
-async def started(client: AsyncRunsClient, run_id: str) -> str:
-    event = (await client.events(run_id)).data[1]
-    assert event.event_type == "run.started"
-    return event.created_at.isoformat()
+async def started(client: AsyncRunsClient, run_id: str) -> datetime:
+    moment = (await client.get(run_id)).started_at
+    assert moment is not None
+    return moment
 
 
 async def test_priority_goes_before_age(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:

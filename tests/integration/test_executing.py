@@ -213,7 +213,8 @@ async def test_long_event_line_is_skipped_without_being_kept(client: AsyncRunsCl
 
 async def test_delayed_run_waits_and_unstarted_run_expires(client: AsyncRunsClient) -> None:
     delayed, events = await run_to_the_end(client, "task:quick", start_after_seconds=0.3)
-    assert (events[1].created_at - events[0].created_at).total_seconds() >= 0.3
+    assert delayed.created_at and delayed.started_at
+    assert (delayed.started_at - delayed.created_at).total_seconds() >= 0.3
     assert delayed.start_after is None, "it is over"
     expired, events = await _expired(client)
     assert expired.error and expired.error.code == "expired"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Any
 
 import grpc
 import pytest
@@ -94,7 +95,7 @@ async def test_watch_tells_its_position_at_once(daemon: Daemon) -> None:
     async with grpc.aio.insecure_channel(daemon.address) as channel:
         stub = runs_pb2_grpc.RunsStub(channel)
         stream = stub.WatchEvents(runs_pb2.WatchEventsRequest())
-        first = await stream.read()
+        first: Any = await stream.read()
         assert first.position >= 0 and not first.data
         stream.cancel()
 
@@ -127,7 +128,8 @@ async def test_slow_subscriber_costs_bounded_memory_and_nobodys_time(client: Asy
         assert daemon.resident_bytes() - before < 100_000_000
         # They lost nothing by being slow.
         last = None
-        while (page := await stalled[0].read()) is not grpc.aio.EOF:
+        slow: Any = stalled[0]
+        while (page := await slow.read()) is not grpc.aio.EOF:
             last = page.data[-1]
         assert last is not None and last.event_type == "run.completed"
         for stream in stalled:

@@ -35,7 +35,7 @@ class ReflectedClient:
             request_serializer=request_class.SerializeToString,
             response_deserializer=response_class.FromString,
         )
-        answer = invoke(ParseDict(request, request_class()), timeout=30)
+        answer: Any = invoke(ParseDict(request, request_class()), timeout=30)
         if described.server_streaming:
             return [_value(message) for message in answer]
         return _value(answer)
@@ -65,7 +65,7 @@ def test_a_run_by_reflection_alone(daemon: Daemon) -> None:
 
 def test_health(daemon: Daemon) -> None:
     with grpc.insecure_channel(daemon.address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)
         for service in ("", "runs.v1.Runs", "runs.v1.Definitions"):
             answer = health.Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING

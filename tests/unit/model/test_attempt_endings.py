@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ RUN = Run("r", "p", RunKind.TASK, "task:t", RunStatus.RUNNING, 0, 0, "r", attemp
 RETRY = RetrySettings(initial_delay_seconds=1, multiplier=2, max_delay_seconds=10, jitter=0.5)
 
 
-def failed(code: str, **facts: bool) -> Outcome:
+def failed(code: str, **facts: Any) -> Outcome:
     return Outcome(exit_code=1, error=RunError("m", code), **facts)
 
 
