@@ -17,6 +17,7 @@ from grpc_tools import protoc
 HERE = Path(__file__).resolve().parent
 PROTO = HERE.parent.parent / "proto"
 PACKAGE = HERE / "runsd_client" / "proto"
+PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 def generate(into: Path) -> dict[str, str]:
@@ -28,6 +29,7 @@ def generate(into: Path) -> dict[str, str]:
             "protoc",
             f"-I{PROTO}",
             f"-I{well_known}",
+            *(f"--plugin={Path(sys.executable).with_name(name)}" for name in PLUGINS),
             f"--python_out={into}",
             f"--grpc_python_out={into}",
             f"--mypy_out={into}",

@@ -1,46 +1,67 @@
-"""An attempt's directory: the files through which it and the daemon speak.
+"""The files through which an attempt and the daemon speak, and where they are.
 
-Files, not pipes: they are there whether or not a daemon is. A run's directory holds one directory
-for each attempt, and `state`, which all attempts share.
+Files, not pipes: they are there whether or not a daemon is. Below the state directory:
+
+    attempts/<ab>/<run_id>.<n>/    what the process writes and reads; gone once it is in the log
+    artifacts/<ab>/<run_id>.<n>/   RUNSD_ARTIFACTS, kept as long as the run
+    kept/<ab>/<run_id>/            RUNSD_STATE, shared by the attempts, gone with the last
+    null.json                      the input and the config of runs that have none
+
+Making and removing files costs more than a commit (ext4 does not use a freed inode again at once), so
+an attempt gets as few as will do.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import shutil
+import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from runsd.model.record import Documents
 
+_TREES = ("attempts", "artifacts", "kept")
+_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+_FS_TOPDIR_FL = 0x00020000
+
 
 @dataclass(frozen=True, slots=True)
-class RunDirectory:
-    path: Path
+class RunFiles:
+    """The files of all runs."""
 
-    @classmethod
-    def of(cls, state_directory: Path, run_id: str) -> RunDirectory:
+    root: Path
+
+    def prepare(self) -> None:
+        """Once, when the daemon starts."""
+        for tree in _TREES:
+            (self.root / tree).mkdir(mode=0o700, exist_ok=True)
+            _spread_subdirectories(self.root / tree)
+        null = self.root / "null.json"
+        if not null.exists():
+            null.write_text("null")
+            null.chmod(0o400)
+
+    def attempt(self, run_id: str, number: int) -> AttemptDirectory:
         # Spread over 256 directories by the random end of the id.
-        return cls(state_directory / "runs" / run_id[-2:] / run_id)
-
-    @property
-    def state(self) -> Path:
-        return self.path / "state"
-
-    def attempt(self, number: int) -> AttemptDirectory:
-        return AttemptDirectory(self.path / f"attempt-{number}", self.state)
-
-    def clear(self) -> None:
-        """After the run's end: all but the artifacts goes."""
-        shutil.rmtree(self.state, ignore_errors=True)
-        for attempt in self.path.glob("attempt-*"):
-            AttemptDirectory(attempt, self.state).clear()
-        _remove_if_empty(self.path)
+        shard, name = run_id[-2:], f"{run_id}.{number}"
+        return AttemptDirectory(
+            path=self.root / "attempts" / shard / name,
+            artifacts=self.root / "artifacts" / shard / name,
+            state=self.root / "kept" / shard / run_id,
+            null=self.root / "null.json",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptDirectory:
     path: Path
+    artifacts: Path
     state: Path
+    null: Path
 
     @property
     def input(self) -> Path:
@@ -63,10 +84,6 @@ class AttemptDirectory:
         return self.path / "events.jsonl"
 
     @property
-    def artifacts(self) -> Path:
-        return self.path / "artifacts"
-
-    @property
     def stdout(self) -> Path:
         return self.path / "stdout"
 
@@ -76,35 +93,51 @@ class AttemptDirectory:
 
     @property
     def process(self) -> Path:
-        """Which process executes the attempt; made by whoever comes first, it or a later daemon."""
-        return self.path / "process"
+        """Which process executes the attempt, and at last its exit status.
 
-    @property
-    def exit(self) -> Path:
-        """The exit status; there once the process has ended."""
-        return self.path / "exit"
+        Made by whoever comes first, the process or a later daemon that gives the attempt up.
+        """
+        return self.path / "process"
 
     def prepare(self, documents: Documents) -> None:
         self.path.mkdir(mode=0o700, parents=True)
-        self.artifacts.mkdir()
-        self.state.mkdir(exist_ok=True)
-        self.input.write_text(documents.input_json or "null")
-        self.config.write_text(documents.config_json or "null")
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+        if documents.input_json:
+            self.input.write_text(documents.input_json)
+        if documents.config_json:
+            self.config.write_text(documents.config_json)
 
     def clear(self) -> None:
-        """Removes all that is in the log by now; artifacts stay where they are."""
-        _remove_if_empty(self.artifacts)
-        if not self.artifacts.exists():
-            shutil.rmtree(self.path, ignore_errors=True)
-            return
-        for entry in self.path.iterdir():
-            if entry != self.artifacts:
-                entry.unlink() if not entry.is_dir() else shutil.rmtree(entry, ignore_errors=True)
+        """After the attempt's end, when all of it is in the log. Artifacts stay."""
+        _remove(self.path)
+        with suppress(OSError):  # it holds artifacts, or was never made
+            self.artifacts.rmdir()
+
+    def clear_run(self) -> None:
+        """After the run's last attempt."""
+        self.clear()
+        _remove(self.state)
 
 
-def _remove_if_empty(directory: Path) -> None:
+def _remove(directory: Path) -> None:
+    """A flat directory is the rule, for which `rmtree` does several times the work."""
     try:
+        for entry in directory.iterdir():
+            entry.unlink()
         directory.rmdir()
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _spread_subdirectories(directory: Path) -> None:
+    """Tells ext4 to lay the subdirectories far apart, where free inodes are found at once (chattr +T)."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        (flags,) = struct.unpack("i", fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, struct.pack("i", 0)))
+        fcntl.ioctl(descriptor, _FS_IOC_SETFLAGS, struct.pack("i", flags | _FS_TOPDIR_FL))
     except OSError:
-        # It holds something, or is not there.
-        return
+        return  # another file system, which needs no hint
+    finally:
+        os.close(descriptor)

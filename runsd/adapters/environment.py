@@ -23,14 +23,14 @@ def environment(spec: AttemptSpec, daemon_environment: Mapping[str, str]) -> dic
 
 
 def contract(spec: AttemptSpec) -> dict[str, str]:
-    run, directory = spec.run, spec.directory
+    run, documents, directory = spec.run, spec.documents, spec.directory
     return {
         "RUNSD_RUN_ID": run.run_id,
         "RUNSD_PROJECT": run.project,
         "RUNSD_TARGET": run.target,
         "RUNSD_ATTEMPT": str(run.attempt),
-        "RUNSD_INPUT": str(directory.input),
-        "RUNSD_CONFIG": str(directory.config),
+        "RUNSD_INPUT": str(directory.input if documents.input_json else directory.null),
+        "RUNSD_CONFIG": str(directory.config if documents.config_json else directory.null),
         "RUNSD_OUTPUT": str(directory.output),
         "RUNSD_ERROR": str(directory.error),
         "RUNSD_EVENTS": str(directory.events),

@@ -29,6 +29,9 @@ logger = structlog.get_logger()
 
 # Output that waits for the journal: past this a thread waits, and a coroutine is told to.
 PENDING_BYTES = 4 << 20
+PENDING_EVENTS = 20_000
+# One commit takes at most this many, so that others need not wait for it.
+BATCH_EVENTS = 1000
 CLOSE_SECONDS = 0.5
 Function = Callable[[Context], Any]
 Load = Callable[[AttemptSpec, PythonCallable], Function]
@@ -78,12 +81,15 @@ class OutputBuffer:
         self._taken = asyncio.Event()
 
     def write(self, event_type: str, payload_json: str) -> None:
+        """Raises BufferError on the event loop, which must not wait, when there is no room."""
         on_loop = threading.get_ident() == self._loop_thread
         with self._lock:
-            if self._size > PENDING_BYTES and on_loop:
+            if self._is_full() and on_loop:
                 raise BufferError("too many events at once; `await ctx.drain()` between them")
-            while self._size > PENDING_BYTES and not self._closed:
+            while self._is_full() and not self._closed:
                 self._lock.wait()
+            if self._closed:
+                return
             self._drafts.append(Draft(event_type, payload_json))
             self._size += len(payload_json)
             is_first = len(self._drafts) == 1
@@ -92,15 +98,24 @@ class OutputBuffer:
         elif is_first:
             self._loop.call_soon_threadsafe(self.filled.set)
 
+    def _is_full(self) -> bool:
+        return self._size > PENDING_BYTES or len(self._drafts) >= PENDING_EVENTS
+
     def take(self) -> Output:
         with self._lock:
-            drafts = self._drafts
-            self._drafts, self._size = [], 0
-            self.filled.clear()
+            drafts = self._drafts[:BATCH_EVENTS]
+            del self._drafts[:BATCH_EVENTS]
+            self._size = sum(len(draft.payload_json) for draft in self._drafts)
+            if not self._drafts:
+                self.filled.clear()
             self._lock.notify_all()
         self._taken.set()
         self._taken = asyncio.Event()
         return Output(drafts)
+
+    @property
+    def holds_more_than_a_batch(self) -> bool:
+        return len(self._drafts) > BATCH_EVENTS
 
     def close(self) -> None:
         """Nobody takes any more; what is written from now on is dropped."""
@@ -130,10 +145,11 @@ class InprocessExecution:
         self._buffer.filled.set()
 
     async def output(self) -> AsyncGenerator[Output, None]:
-        while True:
+        while not self._over.is_set():
             await self._buffer.filled.wait()
-            if self._over.is_set():
-                return
+            if not self._over.is_set():
+                yield self._buffer.take()
+        while self._buffer.holds_more_than_a_batch:
             yield self._buffer.take()
 
     async def ended(self) -> Ended:

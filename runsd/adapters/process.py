@@ -1,9 +1,10 @@
 """A process in a session of its own, which outlives the daemon.
 
 A few lines of `sh` execute the command and record its status in a file, so that nobody has to be
-there to wait for it. They first claim the attempt by creating its `process` file, which holds what
-identifies them for ever: boot id, pid, start time. A daemon that gives the attempt up creates that
-file instead; only one of the two can succeed, so no attempt starts late and unseen.
+there to wait for it. They first claim the attempt by creating its `process` file, whose two lines
+identify them for ever: boot id, and pid with start time; the status is the third. A daemon that gives
+the attempt up creates that file instead; only one of the two can succeed, so no attempt starts late
+and unseen.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ set +C
 trap : TERM INT HUP QUIT
 directory=$1
 cd -- "$2" 2>>"$1/stderr" && shift 2 && "$@" </dev/null >>"$directory/stdout" 2>>"$directory/stderr"
-echo $? >"$directory/exit"
+echo $? >>"$directory/process"
 """
 
 # What Python ignores and a program expects to have its default.
@@ -49,7 +50,7 @@ class Identity:
     def of_file(cls, file: Path) -> Identity | None:
         """None when there is none (yet), or the attempt was abandoned."""
         try:
-            boot_id, stat = file.read_text().splitlines()
+            boot_id, stat = file.read_text().splitlines()[:2]
         except (FileNotFoundError, ValueError):
             return None
         return cls(boot_id, int(stat.split(" ", 1)[0]), _start_time(stat))

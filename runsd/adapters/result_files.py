@@ -19,7 +19,7 @@ ERROR_BYTES = 256 << 10
 
 def outcome_of(directory: AttemptDirectory, payload_limit: int) -> Outcome:
     """The outcome by the files of an attempt whose process has ended."""
-    status = _exit_status(directory.exit)
+    status = _exit_status(directory.process)
     if status is None:
         message = "the attempt ended without a status: it was killed, or the machine went down"
         return Outcome(error=RunError(message, ErrorCode.INTERRUPTED), interrupted=True)
@@ -34,8 +34,8 @@ def outcome_of(directory: AttemptDirectory, payload_limit: int) -> Outcome:
 
 def _exit_status(file: Path) -> int | None:
     try:
-        return int(file.read_text())
-    except (FileNotFoundError, ValueError):
+        return int(file.read_text().splitlines()[2])
+    except (FileNotFoundError, IndexError, ValueError):
         return None
 
 

@@ -15,6 +15,7 @@ from runsd.api.conversion import (
     watched_message,
 )
 from runsd.api.errors import answering, streaming
+from runsd.api.pages import PageMessages
 from runsd.api.requests import (
     DEFAULT_EVENTS,
     MAX_PAGE,
@@ -36,6 +37,7 @@ class Runs(runs_pb2_grpc.RunsServicer):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._store = engine.store
+        self._pages = PageMessages()
 
     @answering
     async def CreateRun(self, request: runs_pb2.CreateRunRequest) -> runs_pb2.CreateRunResponse:  # noqa: N802
@@ -90,7 +92,7 @@ class Runs(runs_pb2_grpc.RunsServicer):
     async def Events(self, request: runs_pb2.EventsRequest) -> AsyncIterator[runs_pb2.EventsResponse]:  # noqa: N802
         after = cursor("after_event_id", request.after_event_id)
         async for events in run_events(self._store, request.run_id, after, follow=request.follow):
-            yield runs_pb2.EventsResponse(data=map(event_message, events))
+            yield self._pages.message(request.run_id, events)
 
     @streaming
     async def WatchEvents(  # noqa: N802

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import anyio.to_thread
 
 from runsd.adapters.artifacts import CHUNK_BYTES, open_inside
-from runsd.adapters.directory import RunDirectory
+from runsd.adapters.directory import RunFiles
 from runsd.model.errors import Damaged, FieldViolation, InvalidRequest
 from runsd.model.record import Artifact
 from runsd.store.store import Store
@@ -19,7 +19,7 @@ async def read_artifact(store: Store, run_id: str, name: str, offset: int) -> As
     artifact = await store.queries.artifact(run_id, name)
     if not 0 <= offset <= artifact.size_bytes:
         raise InvalidRequest([FieldViolation("offset", f"must be from 0 to the size, {artifact.size_bytes}")])
-    directory = RunDirectory.of(store.directory, run_id).attempt(artifact.attempt).artifacts
+    directory = RunFiles(store.directory).attempt(run_id, artifact.attempt).artifacts
     try:
         file = await anyio.to_thread.run_sync(open_inside, directory, name)
     except OSError as error:

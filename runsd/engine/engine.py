@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from runsd.adapters.base import Adapter, AttemptSpec, StartFailed
 from runsd.adapters.changes import FileChanges
+from runsd.adapters.directory import RunFiles
 from runsd.adapters.inprocess import Function, InprocessAdapter
 from runsd.adapters.subprocess import SubprocessAdapter
 from runsd.definitions.catalog import Catalog
@@ -50,7 +51,9 @@ async def running_engine(
     """Takes up what a former daemon left, and starts runs until left. `group` owns the attempts."""
     changes = FileChanges()
     try:
-        workplace = Workplace(store, settings, _adapters(settings, changes), address)
+        files = RunFiles(store.directory)
+        files.prepare()
+        workplace = Workplace(store, files, settings, _adapters(settings, changes), address)
         clearing = Clearing()
         executor = Executor(workplace, clearing, group)
         dispatcher = Dispatcher(store, catalog, settings.limits.max_running, executor.execute)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from runsd.adapters.base import Adapter, AttemptSpec, Execution
-from runsd.adapters.directory import RunDirectory
+from runsd.adapters.directory import RunFiles
 from runsd.engine.attempt import Attempt, Begin
 from runsd.engine.clearing import Clearing
 from runsd.engine.dispatcher import Claimed
@@ -35,6 +35,7 @@ class Workplace:
     """What every attempt is made with. `address` is where the daemon listens."""
 
     store: Store
+    files: RunFiles
     settings: Settings
     adapters: Mapping[AdapterKind, Adapter]
     address: str
@@ -97,7 +98,7 @@ class Executor:
             documents=claimed.documents,
             definition=claimed.definition,
             project_directory=claimed.project_directory,
-            directory=RunDirectory.of(workplace.store.directory, run.run_id).attempt(run.attempt),
+            directory=workplace.files.attempt(run.run_id, run.attempt),
             address=workplace.address,
             limits=workplace.settings.limits,
         )
@@ -127,9 +128,11 @@ class Executor:
 
     def _clear(self, attempt: Attempt, run: Run) -> None:
         """What is in the log by now need not stay in files."""
-        directory = RunDirectory.of(self._workplace.store.directory, run.run_id)
-        if directory.path.exists():
-            self._clearing.add(directory.clear if run.status.is_terminal else attempt.spec.directory.clear)
+        directory = attempt.spec.directory
+        if run.status.is_terminal:
+            self._clearing.add(directory.clear_run)
+        elif directory.path.exists():
+            self._clearing.add(directory.clear)
 
     def _on_commit(self, commit: Commit) -> None:
         for committed in commit.events:

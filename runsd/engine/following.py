@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from runsd.model.events import Committed, Event
-from runsd.store.queries import PAGE_BYTES
 from runsd.store.store import Store
 
 PAGE_EVENTS = 1000
+# Every subscriber may hold a page or two in its connection: small, so that many are bearable.
+PAGE_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ async def run_events(store: Store, run_id: str, after: int, *, follow: bool) -> 
         while True:
             fresh = channel.after(after)
             if fresh is None:
-                page = await store.queries.events(run_id, after, PAGE_EVENTS)
+                page = await store.queries.events(run_id, after, PAGE_EVENTS, PAGE_BYTES)
                 events, ended = page.events, page.ended
             else:
                 events = [committed.event for committed in _one_page(fresh)]
@@ -72,7 +73,7 @@ async def project_events(
         while True:
             fresh = channel.after(cursor)
             if fresh is None:
-                page = await store.queries.watch(project, cursor, PAGE_EVENTS)
+                page = await store.queries.watch(project, cursor, PAGE_EVENTS, PAGE_BYTES)
                 events, reached = page.events, page.position
             else:
                 events = _one_page(fresh)

@@ -81,12 +81,12 @@ class Queries:
     async def runs(self, wanted: RunFilter) -> RunPage:
         return await self._read(lambda c: list_runs(c, wanted, PAGE_BYTES))
 
-    async def events(self, run_id: str, after: int, limit: int) -> EventPage:
+    async def events(self, run_id: str, after: int, limit: int, page_bytes: int = PAGE_BYTES) -> EventPage:
         """Raises NotFound."""
-        return await self._read(lambda c: _events(c, run_id, after, limit))
+        return await self._read(lambda c: _events(c, run_id, after, limit, page_bytes))
 
-    async def watch(self, project: str, after: int, limit: int) -> WatchPage:
-        return await self._read(lambda c: _watch(c, project, after, limit))
+    async def watch(self, project: str, after: int, limit: int, page_bytes: int = PAGE_BYTES) -> WatchPage:
+        return await self._read(lambda c: _watch(c, project, after, limit, page_bytes))
 
     async def artifacts(self, run_id: str, after_name: str, limit: int) -> list[Artifact]:
         """Raises NotFound."""
@@ -113,12 +113,12 @@ class Queries:
         return await self._read(_active)
 
 
-def _bounded(rows: Iterator[Row], limit: int, size_column: int) -> tuple[list[Row], bool]:
-    """Up to `limit` rows and about PAGE_BYTES, at least one; whether there are more."""
+def _bounded(rows: Iterator[Row], limit: int, page_bytes: int, size_column: int) -> tuple[list[Row], bool]:
+    """Up to `limit` rows and `page_bytes`, at least one; whether there are more."""
     page: list[Row] = []
     size = 0
     for row in rows:
-        if len(page) == limit or (page and size + len(row[size_column]) > PAGE_BYTES):
+        if len(page) == limit or (page and size + len(row[size_column]) > page_bytes):
             return page, True
         page.append(row)
         size += len(row[size_column])
@@ -177,7 +177,7 @@ def _log_tail(connection: sqlite3.Connection, number: int, limit: int) -> LogTai
     return LogTail().extended("".join(reversed(texts)), limit)
 
 
-def _events(connection: sqlite3.Connection, run_id: str, after: int, limit: int) -> EventPage:
+def _events(connection: sqlite3.Connection, run_id: str, after: int, limit: int, page_bytes: int) -> EventPage:
     with snapshot(connection):
         number, run = _run(connection, run_id)
         rows, more = _bounded(
@@ -186,12 +186,13 @@ def _events(connection: sqlite3.Connection, run_id: str, after: int, limit: int)
                 (number, after),
             ),
             limit,
+            page_bytes,
             size_column=2,
         )
     return EventPage([event_from_row(row) for row in rows], run.status.is_terminal and not more)
 
 
-def _watch(connection: sqlite3.Connection, project: str, after: int, limit: int) -> WatchPage:
+def _watch(connection: sqlite3.Connection, project: str, after: int, limit: int, page_bytes: int) -> WatchPage:
     with snapshot(connection):
         (last,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
         rows, more = _bounded(
@@ -202,6 +203,7 @@ def _watch(connection: sqlite3.Connection, project: str, after: int, limit: int)
                 (after, project),
             ),
             limit,
+            page_bytes,
             size_column=5,
         )
     events = [Committed(row[0], row[1], project, row[2], event_from_row(row[3:])) for row in rows]

@@ -61,7 +61,7 @@ async def test_artifact_that_was_changed_is_not_given_out(
     client: AsyncRunsClient, daemon: Daemon, tmp_path: Path
 ) -> None:
     run, _ = await run_to_the_end(client, "task:echo", input=1)
-    (file,) = (daemon.state / "runs").glob(f"*/{run.run_id}/attempt-1/artifacts/note.txt")
+    (file,) = (daemon.state / "artifacts").glob(f"*/{run.run_id}.1/note.txt")
     file.write_text("an_artifact")
     with pytest.raises(RunsError, match="is not what it was"):
         await content(client, run.run_id, "note.txt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -237,10 +238,17 @@ async def _until(client: AsyncRunsClient, run_id: str, event_type: str) -> None:
             return
 
 
-async def test_directories_of_ended_runs_are_cleared(client: AsyncRunsClient, daemon: Daemon) -> None:
-    plain, _ = await run_to_the_end(client, "task:speak")
-    kept, _ = await run_to_the_end(client, "task:echo", input=1)
-    directories = {path.name: path for path in (daemon.state / "runs").glob("*/*")}
-    left = [p.relative_to(directories[kept.run_id]) for p in directories[kept.run_id].rglob("*") if p.is_file()]
-    assert left == [Path("attempt-1/artifacts/note.txt")]
-    assert plain.artifacts
+async def test_nothing_is_left_of_ended_runs_but_artifacts(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        for task in ("speak", "true", "fails-twice", "exit-status"):
+            await run_to_the_end(client, f"task:{task}", input=0)
+        kept, _ = await run_to_the_end(client, "task:echo", input=1)
+    assert daemon.stop() == 0
+    left = {path.relative_to(daemon.state) for path in daemon.state.rglob("*") if path.is_file()}
+    reports = {path for path in left if path.name == "rows.csv"}
+    assert len(reports) == 1
+    note = Path("artifacts", kept.run_id[-2:], f"{kept.run_id}.1", "note.txt")
+    assert left - reports == {note, Path("null.json"), Path("runsd.db"), Path("runsd.lock")}
+    assert not list(daemon.state.glob("attempts/*/*")) and not list(daemon.state.glob("kept/*/*"))

@@ -612,7 +612,7 @@ Global___EventsRequest: _TypeAlias = EventsRequest  # noqa: Y015
 
 @_typing.final
 class EventsResponse(_message.Message):
-    """Whatever was ready, up to 1000 events and about 1 MiB."""
+    """Whatever was ready, up to 1000 events and about 256 KiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -712,7 +712,7 @@ Global___WatchedEvent: _TypeAlias = WatchedEvent  # noqa: Y015
 
 @_typing.final
 class WatchEventsResponse(_message.Message):
-    """Whatever was ready, up to 1000 events and about 1 MiB."""
+    """Whatever was ready, up to 1000 events and about 256 KiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
