@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -210,10 +211,20 @@ class RunsClient(ClientCore):
                 time.sleep(tries.after(self._error(error)))
 
     def _once(self, call: Call[T]) -> T:
+        with self._open():
+            method = getattr(self._stubs[call.service], call.method)
+            answer = method(call.request, timeout=call.deadline_seconds, metadata=self._settings.call_metadata)
+        return call.read(answer)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """gRPC has an error of its own for a channel that another thread closes just now."""
         self._check_open()
-        method = getattr(self._stubs[call.service], call.method)
-        metadata = self._settings.call_metadata
-        return call.read(method(call.request, timeout=call.deadline_seconds, metadata=metadata))
+        try:
+            yield
+        except ValueError:
+            self._check_open()
+            raise
 
     def _stream(self, cursor: Cursor[Any, T]) -> Generator[T, None, None]:
         tries = self._tries()
@@ -230,9 +241,9 @@ class RunsClient(ClientCore):
                 time.sleep(tries.after(failure))
 
     def _stream_once(self, cursor: Cursor[Any, T], tries: Tries) -> Generator[T, None, None]:
-        self._check_open()
-        method = getattr(self._stubs["runs"], cursor.method)
-        stream = method(cursor.request(), metadata=self._settings.call_metadata)
+        with self._open():
+            method = getattr(self._stubs["runs"], cursor.method)
+            stream = method(cursor.request(), metadata=self._settings.call_metadata)
         try:
             for answer in stream:
                 tries.succeeded()
