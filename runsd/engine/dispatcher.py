@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runsd.definitions.catalog import Catalog
-from runsd.engine.places import Places
+from runsd.engine.places import NONE_AT_ALL, Places
 from runsd.engine.window import WINDOW, Window
-from runsd.model.errors import RunsdError
+from runsd.model.errors import NotPossible, RunsdError
 from runsd.model.events import EventType
 from runsd.model.record import Documents
 from runsd.model.run import ErrorCode, Run, RunError, RunStatus, error_payload
@@ -77,8 +77,11 @@ class Dispatcher:
             await self._sleep()
 
     def _limit_of(self, project: str, target: str) -> int:
+        """Runs of a broken definition wait until it is mended; those of none at all are let through to fail."""
         try:
             return self._catalog.definition(project, target).max_concurrent
+        except NotPossible:
+            return NONE_AT_ALL
         except RunsdError:
             return 0
 

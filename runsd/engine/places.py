@@ -9,6 +9,8 @@ from runsd.store.queue import Queued, lane
 
 # The limit of a target: 0 is without.
 LimitOf = Callable[[str, str], int]
+# The limit of a target that cannot be run until its definition is mended.
+NONE_AT_ALL = -1
 
 
 class Places:
@@ -27,7 +29,7 @@ class Places:
         """The target and the key that keep a run from starting, or None."""
         target, key = _lanes(queued)
         limit = self._limit_of(queued.project, queued.target)
-        full = limit > 0 and self._of_target[target] >= limit
+        full = limit == NONE_AT_ALL or 0 < limit <= self._of_target[target]
         return (target if full else None, key if key and self._busy_keys[key] else None)
 
     def take(self, queued: Queued) -> None:

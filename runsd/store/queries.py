@@ -26,7 +26,8 @@ from runsd.store.rows import EVENT_COLUMNS, RUN_COLUMNS, Row, event_from_row, ru
 T = TypeVar("T")
 
 PAGE_BYTES = 1 << 20
-ARTIFACTS_IN_RECORD = 1000
+# A whole record stays below the 4 MiB that gRPC clients take unless told otherwise.
+ARTIFACTS_IN_RECORD = 100
 
 
 @dataclass(frozen=True, slots=True)

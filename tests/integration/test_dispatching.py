@@ -118,3 +118,26 @@ async def test_runs_of_a_project_that_is_not_served_wait(make_daemon: Callable[.
         daemon.start()
         await wait_for_all(client, [waiting])
     assert daemon.stop() == 0
+
+
+async def test_runs_of_a_definition_that_broke_wait_until_it_is_mended(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    good = '[project]\nid = "p"\n[tasks.t]\ncommand = ["true"]\n[tasks.other]\ncommand = ["true"]\n'
+    (project / "runs.toml").write_text(good)
+    daemon = make_daemon(project=project)
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        waiting = (await client.create_task_run("task:t", start_after_seconds=0.2)).run.run_id
+        gone = (await client.create_task_run("task:other", start_after_seconds=0.2)).run.run_id
+        (project / "runs.toml").write_text('[project]\nid = "p"\n[tasks.t]\ncommand = 5\n')
+        assert (await client.reload()).problems
+        ended = await client.wait(gone, timeout=30)
+        assert ended.error and ended.error.code == "target_not_found"
+        assert (await client.get(waiting)).status is RunStatus.PENDING
+        (project / "runs.toml").write_text(good)
+        await client.reload()
+        await wait_for_all(client, [waiting])
+    assert daemon.stop() == 0

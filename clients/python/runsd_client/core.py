@@ -9,7 +9,7 @@ from runsd_client.retrying import OnRetry, RetryPolicy, Tries
 from runsd_client.settings import resolve_settings
 from runsd_client.status import error_of
 
-DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
 class ClientCore:

@@ -303,7 +303,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Artifact]:
-        """Files that the run left, by name; at most the first 1000, `ListArtifacts` gives all. Left empty
+        """Files that the run left, by name; at most the first 100, `ListArtifacts` gives all. Left empty
         in lists.
         """
 

@@ -184,7 +184,7 @@ Global___BatchCreateRunsRequest: _TypeAlias = BatchCreateRunsRequest  # noqa: Y0
 
 @_typing.final
 class BatchCreateRunsResponse(_message.Message):
-    """The runs, in the order of the requests."""
+    """The runs, in the order of the requests, without `input_json` and `config_json`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
