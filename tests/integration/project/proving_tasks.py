@@ -88,8 +88,8 @@ def wait_for_ever_threaded(ctx: Context) -> None:
 
 @task("wait-for-ever/subprocess")
 def wait_for_ever_subprocess(ctx: Context) -> None:
-    ctx.emit("waiting")
     try:
+        ctx.emit("waiting")
         threading.Event().wait()
     except Cancelled:
         ctx.log("cleaning up")

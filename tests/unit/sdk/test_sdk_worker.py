@@ -225,8 +225,8 @@ PATIENT = {
         import time
         from runsd import Cancelled
         def work(ctx):
-            print("ready")
             try:
+                print("ready")
                 while True:
                     time.sleep(60)
             except Cancelled:
@@ -237,8 +237,8 @@ PATIENT = {
     "async def": """
         import asyncio
         async def work(ctx):
-            print("ready")
             try:
+                print("ready")
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 print("caught")
