@@ -162,6 +162,7 @@ def target_message(definition: Definition) -> definitions_pb2.Target:
         output_schema_json=_schema_text(definition.output_schema),
         source=definition.source,
         problems=map(problem_message, definition.problems),
+        on_interrupt=definition.on_interrupt.value,
     )
 
 

@@ -18,6 +18,7 @@ from runsd.model.targets import (
     AdapterKind,
     Command,
     Definition,
+    OnInterrupt,
     Problem,
     PythonCallable,
     RunKind,
@@ -45,6 +46,7 @@ class TaskOptions:
     timeout_seconds: Annotated[float, Range(0, 1e9)] = 0.0
     backoff_limit: Annotated[int, Range(0, 1000)] = 0
     max_concurrent: Annotated[int, Range(0, 1_000_000)] = 0
+    on_interrupt: OnInterrupt = OnInterrupt.RETRY
     env: Mapping[str, str] = field(default_factory=dict)
     env_allowlist: tuple[str, ...] = ()
     working_directory: Path | None = None
@@ -169,6 +171,7 @@ def _definition(
         timeout_seconds=options.timeout_seconds,
         backoff_limit=options.backoff_limit,
         max_concurrent=options.max_concurrent,
+        on_interrupt=options.on_interrupt,
         env=options.env,
         env_allowlist=options.env_allowlist,
         **schemas,

@@ -19,7 +19,7 @@ import structlog
 from runsd.adapters import artifacts
 from runsd.adapters.base import AttemptSpec, Ended, Execution, Output, StartFailed
 from runsd.definitions.schemas import violations
-from runsd.model.attempt import Ending, Outcome, StopReason, ending, stopped_error
+from runsd.model.attempt import Ending, Outcome, StopReason, after_interruption, ending, stopped_error
 from runsd.model.documents import checked
 from runsd.model.events import Draft, EventType, Stream, encode, log
 from runsd.model.record import Artifact
@@ -163,7 +163,11 @@ class Attempt:
         end: Ending = ending(stored.run, outcome, self._retry, transaction.now, random.random())
         if end.output_json:
             transaction.set_output(stored, end.output_json)
-        return transaction.record(stored, end.event_type, end.payload).run
+        stored = transaction.record(stored, end.event_type, end.payload)
+        further = after_interruption(stored.run, outcome, self.spec.definition.on_interrupt)
+        if further is not None:
+            stored = transaction.record(stored, further.event_type, further.payload)
+        return stored.run
 
 
 def _artifact_draft(artifact: Artifact) -> Draft:

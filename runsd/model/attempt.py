@@ -8,9 +8,10 @@ from enum import Enum
 from typing import Any
 
 from runsd.model.events import EventType, Payload, Raw
-from runsd.model.retry import delay_seconds, may_retry
-from runsd.model.run import ErrorCode, Run, RunError, error_payload
+from runsd.model.retry import delay_seconds, may_go_on, may_retry
+from runsd.model.run import ErrorCode, Run, RunError, RunStatus, error_payload
 from runsd.model.settings import RetrySettings
+from runsd.model.targets import OnInterrupt
 from runsd.model.times import after, rfc3339
 
 
@@ -62,19 +63,36 @@ def stopped_error(reason: StopReason, run: Run, output_limit: int) -> RunError:
 
 
 def ending(run: Run, outcome: Outcome, retry: RetrySettings, now: int, chance: float) -> Ending:
-    """The event that follows from an outcome. `chance` (0 to 1) spreads the retries."""
+    """The event that ends an attempt. `chance` (0 to 1) spreads the retries."""
     if run.cancel_requested:
         return Ending(EventType.CANCELLED, _with_exit_code({"attempt": run.attempt}, outcome))
     if outcome.error is None:
         output = {"output": Raw(outcome.output_json)} if outcome.output_json else {}
         return Ending(EventType.COMPLETED, _with_exit_code(output, outcome), outcome.output_json)
     payload: dict[str, Any] = {"attempt": run.attempt, "error": error_payload(outcome.error)}
-    if not (outcome.may_retry and may_retry(run, outcome.error)):
-        return Ending(EventType.FAILED, _with_exit_code(payload, outcome))
-    delay = delay_seconds(run.attempt, retry, chance)
-    payload |= {"start_after": rfc3339(after(now, delay)), "delay_seconds": round(delay, 3)}
-    event_type = EventType.INTERRUPTED if outcome.interrupted else EventType.RETRYING
-    return Ending(event_type, _with_exit_code(payload, outcome))
+    if outcome.interrupted:
+        return Ending(EventType.INTERRUPTED, payload | _delay(run.interruptions, retry, now, chance))
+    if outcome.may_retry and may_retry(run, outcome.error):
+        failures = run.attempt - run.interruptions
+        payload |= _delay(failures, retry, now, chance)
+        return Ending(EventType.RETRYING, _with_exit_code(payload, outcome))
+    return Ending(EventType.FAILED, _with_exit_code(payload, outcome))
+
+
+def after_interruption(run: Run, outcome: Outcome, policy: OnInterrupt) -> Ending | None:
+    """What follows an interruption: nothing, which is another attempt, or the run's failure."""
+    if run.status is not RunStatus.PENDING or not outcome.interrupted or may_go_on(run, policy):
+        return None
+    assert outcome.error is not None
+    return Ending(EventType.FAILED, {"attempt": run.attempt, "error": error_payload(outcome.error)})
+
+
+def _delay(attempts_before: int, retry: RetrySettings, now: int, chance: float) -> dict[str, Any]:
+    """The first interruption is followed at once; what comes again and again takes longer each time."""
+    if attempts_before == 0:
+        return {}
+    delay = delay_seconds(attempts_before, retry, chance)
+    return {"start_after": rfc3339(after(now, delay)), "delay_seconds": round(delay, 3)}
 
 
 def _with_exit_code(payload: Mapping[str, Any], outcome: Outcome) -> Payload:

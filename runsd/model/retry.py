@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import RetrySettings
+from runsd.model.targets import OnInterrupt
 
 # What fails again the same way however often it is tried.
 _FINAL = frozenset({ErrorCode.OUTPUT_LIMIT, ErrorCode.OUTPUT_INVALID, ErrorCode.TARGET_NOT_FOUND, ErrorCode.EXPIRED})
 
 
+# A run whose attempts keep ending with the daemon may be what ends it.
+MAX_INTERRUPTIONS = 10
+
+
 def may_retry(run: Run, error: RunError) -> bool:
-    """`run.attempt` is the one that failed: 1 is the first, which is no retry."""
-    return not run.cancel_requested and run.attempt <= run.backoff_limit and error.code not in _FINAL
+    """`run.attempt` is the one that failed: 1 is the first, which is no retry. Interrupted ones do not count."""
+    failures = run.attempt - run.interruptions
+    return failures <= run.backoff_limit and error.code not in _FINAL
+
+
+def may_go_on(run: Run, policy: OnInterrupt) -> bool:
+    """Whether an interrupted run is executed again. `run` counts this interruption already."""
+    return policy is OnInterrupt.RETRY and run.interruptions <= MAX_INTERRUPTIONS
 
 
 def delay_seconds(attempt: int, settings: RetrySettings, chance: float) -> float:

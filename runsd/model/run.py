@@ -102,6 +102,7 @@ class Run:
     started_at: int | None = None
     completed_at: int | None = None
     attempt: int = 0
+    interruptions: int = 0
     cancel_requested: bool = False
     waiting_reason: str = ""
     exit_code: int | None = None
@@ -201,6 +202,10 @@ def _attempt_ended(run: Run, payload: Payload, at: int) -> Fields:
     }
 
 
+def _interrupted(run: Run, payload: Payload, at: int) -> Fields:
+    return _attempt_ended(run, payload, at) | {"interruptions": run.interruptions + 1}
+
+
 def _waiting(run: Run, payload: Payload, at: int) -> Fields:
     return {"waiting_reason": payload["reason"]}
 
@@ -225,7 +230,7 @@ def _cancelled(run: Run, payload: Payload, at: int) -> Fields:
 _CHANGES: dict[str, Callable[[Run, Payload, int], Fields]] = {
     EventType.STARTED: _started,
     EventType.RETRYING: _attempt_ended,
-    EventType.INTERRUPTED: _attempt_ended,
+    EventType.INTERRUPTED: _interrupted,
     EventType.WAITING: _waiting,
     EventType.RESUMED: _resumed,
     EventType.CANCEL_REQUESTED: _cancel_requested,

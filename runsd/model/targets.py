@@ -48,6 +48,13 @@ class AdapterKind(Enum):
     INPROCESS = "inprocess"
 
 
+class OnInterrupt(Enum):
+    """What follows when an attempt ended because the machine or the daemon did."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A program and its arguments, started without a shell."""
@@ -95,6 +102,7 @@ class Definition:
     timeout_seconds: float = 0.0
     backoff_limit: int = 0
     max_concurrent: int = 0
+    on_interrupt: OnInterrupt = OnInterrupt.RETRY
     env: Mapping[str, str] = field(default_factory=dict)
     env_allowlist: tuple[str, ...] = ()
     input_schema: Schema | None = None

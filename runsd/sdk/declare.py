@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         timeout_seconds: float | None = None,
         backoff_limit: int | None = None,
         max_concurrent: int | None = None,
+        on_interrupt: str | None = None,
         env: Mapping[str, str] | None = None,
         env_allowlist: Sequence[str] | None = None,
         working_directory: str | None = None,

@@ -16,11 +16,12 @@ RUN_COLUMNS = (
     "run_id, project, kind, target, status, created_at, updated_at, root_run_id, name, metadata_json, "
     "parent_run_id, schedule_id, batch_id, trigger_kind, trigger_id, created_by, retry_of_run_id, "
     "idempotency_key, concurrency_key, priority, timeout_seconds, backoff_limit, expires_after, "
-    "start_after, started_at, completed_at, attempt, cancel_requested, waiting_reason, exit_code, error_json"
+    "start_after, started_at, completed_at, attempt, interruptions, cancel_requested, waiting_reason, "
+    "exit_code, error_json"
 )
 # The columns of RUN_COLUMNS that change after creation, in the order of `changed_values`.
 CHANGED_COLUMNS = (
-    "status", "updated_at", "start_after", "started_at", "completed_at", "attempt", "cancel_requested",
+    "status", "updated_at", "start_after", "started_at", "completed_at", "attempt", "interruptions", "cancel_requested",
     "waiting_reason", "exit_code", "error_json",
 )  # fmt: skip
 EVENT_COLUMNS = "event_id, event_type, payload_json, created_at"
@@ -29,13 +30,13 @@ EVENT_COLUMNS = "event_id, event_type, payload_json, created_at"
 def run_from_row(row: Row) -> Run:
     (run_id, project, kind, target, status, created_at, updated_at, root, name, metadata, parent, schedule,
      batch, trigger_kind, trigger_id, created_by, retry_of, key, concurrency_key, priority, timeout, backoff,
-     expires_after, start_after, started_at, completed_at, attempt, cancel, waiting, exit_code,
-     error) = row  # fmt: skip
+     expires_after, start_after, started_at, completed_at, attempt, interruptions, cancel, waiting,
+     exit_code, error) = row  # fmt: skip
     return Run(
         run_id, project, RunKind(kind), target, RunStatus(status), created_at, updated_at, root, name,
         metadata, parent, schedule, batch, TriggerKind(trigger_kind), trigger_id, created_by, retry_of, key,
         concurrency_key, priority, timeout, backoff, expires_after, start_after, started_at, completed_at,
-        attempt, bool(cancel), waiting, exit_code, _error_from_text(error) if error else None,
+        attempt, interruptions, bool(cancel), waiting, exit_code, _error_from_text(error) if error else None,
     )  # fmt: skip
 
 
@@ -46,15 +47,15 @@ def run_values(run: Run) -> tuple[Any, ...]:
         run.root_run_id, run.name, run.metadata_json, run.parent_run_id, run.schedule_id, run.batch_id,
         run.trigger_kind.value, run.trigger_id, run.created_by, run.retry_of_run_id, run.idempotency_key,
         run.concurrency_key, run.priority, run.timeout_seconds, run.backoff_limit, run.expires_after,
-        run.start_after, run.started_at, run.completed_at, run.attempt, run.cancel_requested,
-        run.waiting_reason, run.exit_code, _error_text(run.error),
+        run.start_after, run.started_at, run.completed_at, run.attempt, run.interruptions,
+        run.cancel_requested, run.waiting_reason, run.exit_code, _error_text(run.error),
     )  # fmt: skip
 
 
 def changed_values(run: Run) -> tuple[Any, ...]:
     return (
         run.status.value, run.updated_at, run.start_after, run.started_at, run.completed_at, run.attempt,
-        run.cancel_requested, run.waiting_reason, run.exit_code, _error_text(run.error),
+        run.interruptions, run.cancel_requested, run.waiting_reason, run.exit_code, _error_text(run.error),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from runsd_client import AsyncRunsClient, RunStatus
 from runsd_client.proto import runs_pb2, runs_pb2_grpc
 
 from tests.integration.daemon import PROJECT, Daemon
+from tests.integration.test_executing import types
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -163,8 +164,8 @@ async def test_callable_that_ended_with_the_daemon_was_interrupted(make_daemon: 
     daemon = make_daemon()
     daemon.start()
     async with AsyncRunsClient(daemon.address) as client:
-        fails = (await client.create_task_run("task:wait-for-ever")).run.run_id
-        again = (await client.create_task_run("task:wait-for-ever", backoff_limit=1)).run.run_id
+        fails = (await client.create_task_run("task:fail-when-interrupted")).run.run_id
+        again = (await client.create_task_run("task:wait-for-ever")).run.run_id
         for run_id in (fails, again):
             async for event in client.follow(run_id):
                 if event.event_type == "waiting":
@@ -172,13 +173,15 @@ async def test_callable_that_ended_with_the_daemon_was_interrupted(make_daemon: 
         daemon.kill()
         daemon.start()
         ended = await client.wait(fails, timeout=30)
-        assert ended.error and ended.error.code == "interrupted"
+        assert ended.error and (ended.error.code, ended.attempt) == ("interrupted", 1)
+        assert types((await client.events(fails)).data)[-2:] == ["run.interrupted", "run.failed"]
         seen = []
         async for event in client.follow(again):
             seen.append(event.event_type)
             if seen.count("waiting") == 2:
                 await client.cancel(again)
         assert seen.count("run.interrupted") == 1
+        assert (await client.get(again)).attempt == 2
     assert daemon.stop() == 0
 
 

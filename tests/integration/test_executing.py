@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ async def run_to_the_end(client: AsyncRunsClient, target: str, **options: Any) -
     return await client.get(run_id), events
 
 
-def types(events: list[Event]) -> list[str]:
+def types(events: Sequence[Event]) -> list[str]:
     return [event.event_type for event in events]
 
 

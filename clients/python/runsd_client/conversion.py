@@ -112,6 +112,7 @@ def read_target(message: definitions_pb2.Target) -> TargetInfo:
         timeout_seconds=message.timeout_seconds,
         backoff_limit=message.backoff_limit,
         max_concurrent=message.max_concurrent,
+        on_interrupt=message.on_interrupt,
         input_schema=read_document(message.input_schema_json),
         config_schema=read_document(message.config_schema_json),
         output_schema=read_document(message.output_schema_json),

@@ -190,6 +190,7 @@ class TargetInfo(Record):
     timeout_seconds: float
     backoff_limit: int
     max_concurrent: int
+    on_interrupt: str
     input_schema: Any
     config_schema: Any
     output_schema: Any

@@ -31,6 +31,7 @@ CREATE TABLE runs (
     started_at INTEGER,
     completed_at INTEGER,
     attempt INTEGER NOT NULL,
+    interruptions INTEGER NOT NULL,
     cancel_requested INTEGER NOT NULL,
     waiting_reason TEXT NOT NULL,
     exit_code INTEGER,

@@ -79,6 +79,12 @@ async def wait_for_ever(ctx: Context) -> None:
     await asyncio.Event().wait()
 
 
+@task(adapter="inprocess", on_interrupt="fail")
+async def fail_when_interrupted(ctx: Context) -> None:
+    ctx.emit("waiting")
+    await asyncio.Event().wait()
+
+
 @task("wait-for-ever/threaded", adapter="inprocess")
 def wait_for_ever_threaded(ctx: Context) -> None:
     ctx.emit("waiting")

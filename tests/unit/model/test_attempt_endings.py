@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runsd.model.attempt import Outcome, ending, exit_error
+from runsd.model.attempt import Outcome, after_interruption, ending, exit_error
 from runsd.model.events import EventType
 from runsd.model.retry import delay_seconds
 from runsd.model.run import ErrorCode, Run, RunError, RunStatus
 from runsd.model.settings import RetrySettings
-from runsd.model.targets import RunKind
+from runsd.model.targets import OnInterrupt, RunKind
 from runsd.model.times import from_rfc3339, rfc3339
 
 RUN = Run("r", "p", RunKind.TASK, "task:t", RunStatus.RUNNING, 0, 0, "r", attempt=1)
@@ -33,8 +33,8 @@ def failed(code: str, **facts: Any) -> Outcome:
         (replace(RUN, backoff_limit=1), failed("exit_code"), EventType.RETRYING),
         (replace(RUN, backoff_limit=1, attempt=2), failed("exit_code"), EventType.FAILED),
         (replace(RUN, backoff_limit=1), failed("timeout"), EventType.RETRYING),
-        (replace(RUN, backoff_limit=1), failed("interrupted", interrupted=True), EventType.INTERRUPTED),
-        (RUN, failed("interrupted", interrupted=True), EventType.FAILED),
+        (replace(RUN, backoff_limit=1, attempt=3, interruptions=2), failed("exit_code"), EventType.RETRYING),
+        (replace(RUN, backoff_limit=1, attempt=3, interruptions=1), failed("exit_code"), EventType.FAILED),
         (replace(RUN, backoff_limit=9), failed(ErrorCode.OUTPUT_LIMIT), EventType.FAILED),
         (replace(RUN, backoff_limit=9), failed(ErrorCode.OUTPUT_INVALID), EventType.FAILED),
         (replace(RUN, backoff_limit=9), failed("exception", may_retry=False), EventType.FAILED),
@@ -46,8 +46,39 @@ def test_endings(run: Run, outcome: Outcome, event_type: EventType) -> None:
     end = ending(run, outcome, RETRY, now=5_000_000, chance=0.5)
     assert end.event_type is event_type
     assert end.payload.get("exit_code") == outcome.exit_code
-    if event_type in (EventType.RETRYING, EventType.INTERRUPTED):
+    if event_type is EventType.RETRYING:
         assert from_rfc3339(end.payload["start_after"]) == 6_000_000
+
+
+INTERRUPTED = Outcome(error=RunError("gone", "interrupted"), interrupted=True)
+
+
+def test_interruption_is_no_failure_of_the_work() -> None:
+    """It does not count against `backoff_limit`, and what is interrupted again waits longer."""
+    first = ending(RUN, INTERRUPTED, RETRY, now=0, chance=0.5)
+    assert first.event_type is EventType.INTERRUPTED
+    assert "start_after" not in first.payload
+    again = ending(replace(RUN, attempt=3, interruptions=2), INTERRUPTED, RETRY, now=0, chance=0.5)
+    assert from_rfc3339(again.payload["start_after"]) == 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("policy", "interruptions", "goes_on"),
+    [
+        (OnInterrupt.RETRY, 1, True),
+        (OnInterrupt.RETRY, 10, True),
+        (OnInterrupt.RETRY, 11, False),
+        (OnInterrupt.FAIL, 1, False),
+    ],
+)
+def test_interrupted_run_goes_on_or_fails_by_policy(policy: OnInterrupt, interruptions: int, goes_on: bool) -> None:
+    run = replace(RUN, status=RunStatus.PENDING, attempt=interruptions, interruptions=interruptions)
+    further = after_interruption(run, INTERRUPTED, policy)
+    if goes_on:
+        assert further is None
+    else:
+        assert further is not None and further.event_type is EventType.FAILED
+        assert further.payload["error"]["code"] == "interrupted"
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))

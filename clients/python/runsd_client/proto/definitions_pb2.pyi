@@ -38,6 +38,7 @@ class Target(_message.Message):
     OUTPUT_SCHEMA_JSON_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    ON_INTERRUPT_FIELD_NUMBER: _builtins.int
     target: _builtins.str
     """`task:<id>` or `workflow:<id>`."""
     kind: _run_pb2.RunKind.ValueType
@@ -62,6 +63,10 @@ class Target(_message.Message):
     """JSON Schema of `output`. May be empty."""
     source: _builtins.str
     """Where it is declared: a file, or a Python module."""
+    on_interrupt: _builtins.str
+    """What follows when an attempt ended because the machine or the daemon did: `retry` (not counted
+    against `backoff_limit`, up to 10 times a run) or `fail` (with code `interrupted`).
+    """
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___DefinitionProblem]:
         """What is wrong with it; a target with problems cannot be run."""
@@ -82,10 +87,11 @@ class Target(_message.Message):
         output_schema_json: _builtins.str = ...,
         source: _builtins.str = ...,
         problems: _abc.Iterable[Global___DefinitionProblem] | None = ...,
+        on_interrupt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "backoff_limit", b"backoff_limit", "config_schema_json", b"config_schema_json", "description", b"description", "input_schema_json", b"input_schema_json", "kind", b"kind", "max_concurrent", b"max_concurrent", "name", b"name", "output_schema_json", b"output_schema_json", "problems", b"problems", "source", b"source", "target", b"target", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "backoff_limit", b"backoff_limit", "config_schema_json", b"config_schema_json", "description", b"description", "input_schema_json", b"input_schema_json", "kind", b"kind", "max_concurrent", b"max_concurrent", "name", b"name", "on_interrupt", b"on_interrupt", "output_schema_json", b"output_schema_json", "problems", b"problems", "source", b"source", "target", b"target", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
