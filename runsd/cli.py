@@ -79,6 +79,43 @@ def check(
 
 
 @app.command()
+def verify(
+    state_dir: Annotated[Path, typer.Argument(help="A state directory, with a daemon on it or not.")],
+    deep: Annotated[bool, typer.Option("--deep", help="Read artifacts and indices as well.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Hold a state directory against what runsd promises of it; exit status 1 if anything is violated."""
+    from runsd.verify_command import NotVerifiable, StoreTooNew, verify_and_print
+
+    try:
+        is_sound = verify_and_print(state_dir, deep=deep, as_json=as_json)
+    except (NotVerifiable, StoreTooNew) as error:
+        _fail([error], status=2)
+    raise typer.Exit(0 if is_sound else 1)
+
+
+@app.command()
+def install_unit(
+    user: Annotated[bool, typer.Option("--user", help="A service of yours rather than of the machine.")] = False,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the unit; write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that says something else.")] = False,
+) -> None:
+    """Write the systemd unit for this installation, and say what to do next."""
+    from runsd.unit_files import CannotInstall, next_commands, unit_file
+
+    try:
+        unit = unit_file(user=user, environ=os.environ)
+        if only_print:
+            typer.echo(unit.text, nl=False)
+            return
+        typer.echo(f"{unit.write(force=force).value} {unit.path}\n\nNow:")
+    except CannotInstall as error:
+        _fail([error], status=1)
+    for command in next_commands(user=user):
+        typer.echo(f"  {command}")
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from runsd import __version__

@@ -22,12 +22,12 @@ __all__ = ["Settings", "SettingsInvalid", "load_settings", "variables"]
 ENVIRONMENT = "environment"
 COMMAND_LINE = "command line"
 
-# What a run's process is given; a daemon that is started by a run sees them too.
+# What a run's process is given (a daemon that is started by a run sees them too), and the tests' own.
 _OF_THE_CONTRACT = frozenset(
     f"RUNSD_{name}"
     for name in (
         *("RUN_ID", "PROJECT", "TARGET", "ATTEMPT", "INPUT", "CONFIG", "OUTPUT", "ERROR", "EVENTS"),
-        *("ARTIFACTS", "STATE", "ADDRESS", "API_TOKEN"),
+        *("ARTIFACTS", "STATE", "ADDRESS", "API_TOKEN", "CRASH_AT"),
     )
 )
 _PLACEHOLDERS = {"state_dir": "/", "listen": []}
@@ -57,6 +57,7 @@ def load_settings(file: Path | None, environ: Mapping[str, str], overrides: Mapp
     Raises SettingsInvalid.
     """
     layers = [_of_variables(environ), _of_command_line(overrides)]
+    file = file or _file_of_the_service(environ)
     if file is not None:
         layers.insert(0, _of_file(file))
     values: dict[str, object] = {}
@@ -87,13 +88,27 @@ def _settled(decoded: Decoded[Settings]) -> Settings:
     return settings
 
 
+def _file_of_the_service(environ: Mapping[str, str]) -> Path | None:
+    """`runsd.toml` in the directory of a systemd unit's ConfigurationDirectory=, if it is there."""
+    directory = _of_the_service(environ, "CONFIGURATION_DIRECTORY")
+    return file if directory and (file := directory / "runsd.toml").exists() else None
+
+
+def _of_the_service(environ: Mapping[str, str], name: str) -> Path | None:
+    """The (first) directory that systemd made for the unit; see systemd.exec(5)."""
+    first = environ.get(name, "").partition(":")[0]
+    return Path(first) if first else None
+
+
 def _of_defaults(environ: Mapping[str, str], given: Mapping[str, object]) -> _Layer:
     """Only of what is not given: a default that cannot be had is no problem when it is not needed."""
     state_home = Path(environ.get("XDG_STATE_HOME", ""))
     base = state_home if state_home.is_absolute() else Path.home() / ".local/state"
-    values: dict[str, object] = {"state_dir": str(base / "runsd")}
+    values: dict[str, object] = {"state_dir": str(_of_the_service(environ, "STATE_DIRECTORY") or base / "runsd")}
     if "listen" in given:
         return _Layer(values)
+    if directory := _of_the_service(environ, "RUNTIME_DIRECTORY"):
+        return _Layer({**values, "listen": [f"unix:{directory}/runsd.sock"]})
     from runsd_client.address import default_address
     from runsd_client.errors import ConfigurationError
 

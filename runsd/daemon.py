@@ -7,6 +7,8 @@ new calls, streams end, supervision ends while processes go on, the last writes,
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import os
 import signal
 import sqlite3
 import sys
@@ -17,6 +19,7 @@ from runsd.api.server import AddressTaken, Server
 from runsd.definitions.catalog import Catalog
 from runsd.engine.engine import running_engine
 from runsd.model.settings import Settings
+from runsd.notify import ServiceManager
 from runsd.store.journal import StoreFailed
 from runsd.store.migrations import StoreTooNew
 from runsd.store.store import StateDirectoryBusy, open_store
@@ -34,6 +37,9 @@ EXPECTED = (AddressTaken, StateDirectoryBusy, StoreTooNew, StoreFailed, sqlite3.
 async def serve(settings: Settings, catalog: Catalog) -> None:
     """Serves until SIGTERM or SIGINT. Raises one of EXPECTED, alone or in a group."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    # So that the watchdog's SIGABRT says where the daemon hung.
+    faulthandler.enable()
+    manager = ServiceManager.of_environment(os.environ)
     asked_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
@@ -41,14 +47,18 @@ async def serve(settings: Settings, catalog: Catalog) -> None:
         server = Server(settings.listen)
         async with asyncio.TaskGroup() as group:
             group.create_task(store.journal.run(), name="journal")
+            watchdog = group.create_task(manager.watchdog(), name="watchdog")
             try:
                 async with running_engine(store, catalog, settings, str(server.addresses[0]), group) as engine:
                     await server.start(engine)
                     logger.info("ready", listen=[str(address) for address in server.addresses])
+                    manager.ready(f"serving on {', '.join(map(str, server.addresses))}")
                     await asked_to_stop.wait()
                     logger.info("stopping")
+                    manager.stopping("stopping; processes of runs go on")
                     store.tail.close()
                     await server.stop()
             finally:
+                watchdog.cancel()
                 store.journal.stop()
     logger.info("stopped")

@@ -54,6 +54,9 @@ class StartFailed(Exception):
 
 
 class Execution(Protocol):
+    # How long the attempt had been executing when this daemon took it up, by a clock that nobody sets.
+    age_seconds: float
+
     def output(self) -> AsyncGenerator[Output, None]:
         """Output as it comes; ends when the attempt has ended."""
         ...

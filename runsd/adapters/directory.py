@@ -18,6 +18,7 @@ import fcntl
 import os
 import shutil
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,15 @@ class RunFiles:
         if not null.exists():
             null.write_text("null")
             null.chmod(0o400)
+
+    def found(self) -> Iterator[tuple[str, int | None]]:
+        """Runs of which there are files that go with the run: with the attempt, or None for RUNSD_STATE."""
+        for directory in self.root.glob("attempts/*/*"):
+            run_id, _, number = directory.name.rpartition(".")
+            if number.isdigit():
+                yield run_id, int(number)
+        for directory in self.root.glob("kept/*/*"):
+            yield directory.name, None
 
     def attempt(self, run_id: str, number: int) -> AttemptDirectory:
         # Spread over 256 directories by the random end of the id.

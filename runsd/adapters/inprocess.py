@@ -54,6 +54,8 @@ class InprocessAdapter:
 class GoneExecution:
     """What is left of an attempt that ended with a former daemon."""
 
+    age_seconds = 0.0
+
     async def output(self) -> AsyncGenerator[Output, None]:
         for _ in ():
             yield Output()
@@ -129,6 +131,8 @@ class OutputBuffer:
 
 
 class InprocessExecution:
+    age_seconds = 0.0
+
     def __init__(self, spec: AttemptSpec, function: Function) -> None:
         self._run_id = spec.run.run_id
         self._buffer = OutputBuffer()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ echo $? >>"$directory/process"
 # What Python ignores and a program expects to have its default.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 LEFTOVER_POLL_SECONDS = 0.02
+CLAIM_POLL_SECONDS = 0.01
+CLAIM_POLLS = 100
 ABANDONED = "abandoned\n"
 
 
@@ -51,20 +54,43 @@ class Identity:
         """None when there is none (yet), or the attempt was abandoned."""
         try:
             boot_id, stat = file.read_text().splitlines()[:2]
-        except (FileNotFoundError, ValueError):
+            return cls(boot_id, int(stat.split(" ", 1)[0]), _start_time(stat))
+        except (FileNotFoundError, ValueError, IndexError):
             return None
-        return cls(boot_id, int(stat.split(" ", 1)[0]), _start_time(stat))
+
+    def age_seconds(self) -> float:
+        """Since the process began, asleep or awake."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        return max(time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_time / ticks, 0.0)
 
     def is_alive(self) -> bool:
         return self.boot_id == _boot_id() and _start_time_of(self.pid) == self.start_time
 
 
-def abandon(directory: AttemptDirectory) -> None:
-    """Makes sure that an attempt which has not begun never will."""
-    with suppress(FileExistsError):
-        descriptor = os.open(directory.process, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.write(descriptor, ABANDONED.encode())
-        os.close(descriptor)
+async def claimed_identity(directory: AttemptDirectory) -> Identity | None:
+    """The process of an attempt that a former daemon started; None when there is none and never will be."""
+    if not directory.path.exists():
+        return None
+    if _abandon(directory.process):
+        return None
+    # The shell creates the file and writes to it at once; we may have come between the two.
+    for _ in range(CLAIM_POLLS):
+        identity = Identity.of_file(directory.process)
+        if identity is not None or directory.process.read_text() == ABANDONED:
+            return identity
+        await asyncio.sleep(CLAIM_POLL_SECONDS)
+    return None
+
+
+def _abandon(process_file: Path) -> bool:
+    """Makes sure that an attempt which has not begun never will; False when it has."""
+    try:
+        descriptor = os.open(process_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    os.write(descriptor, ABANDONED.encode())
+    os.close(descriptor)
+    return True
 
 
 def _boot_id() -> str:

@@ -14,8 +14,9 @@ from runsd.adapters.base import AttemptSpec, Ended, Output, StartFailed
 from runsd.adapters.changes import FileChanges
 from runsd.adapters.environment import environment
 from runsd.adapters.output_files import EventReader, File, TextReader
-from runsd.adapters.process import Identity, Process, abandon, spawn
+from runsd.adapters.process import Identity, Process, claimed_identity, spawn
 from runsd.adapters.result_files import outcome_of
+from runsd.crashpoints import CrashPoint, passing
 from runsd.model.attempt import Offsets
 from runsd.model.events import Stream, log
 from runsd.model.targets import Command, PythonCallable
@@ -31,19 +32,20 @@ class SubprocessAdapter:
     async def start(self, spec: AttemptSpec) -> ProcessExecution:
         try:
             spec.directory.prepare(spec.documents)
+            passing(CrashPoint.ATTEMPT_PREPARED)
             process = spawn(
                 spec.directory, _argv(spec), spec.definition.working_directory, environment(spec, os.environ)
             )
         except OSError as error:
             raise StartFailed(f"the process could not be started: {error}") from error
+        passing(CrashPoint.PROCESS_SPAWNED)
         return ProcessExecution(spec, process, self._changes, Offsets(), self._grace_seconds)
 
     async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> ProcessExecution:
-        if spec.directory.path.exists():
-            abandon(spec.directory)
-        identity = Identity.of_file(spec.directory.process)
+        identity = await claimed_identity(spec.directory)
         process = _attach(identity) if identity else None
-        return ProcessExecution(spec, process, self._changes, offsets, self._grace_seconds)
+        age = identity.age_seconds() if identity and process else 0.0
+        return ProcessExecution(spec, process, self._changes, offsets, self._grace_seconds, age)
 
 
 def _argv(spec: AttemptSpec) -> tuple[str, ...]:
@@ -76,12 +78,14 @@ class ProcessExecution:
         changes: FileChanges,
         offsets: Offsets,
         grace_seconds: float,
+        age_seconds: float = 0.0,
     ) -> None:
         directory = spec.directory
         self._spec = spec
         self._process = process
         self._changes = changes
         self._grace_seconds = grace_seconds
+        self.age_seconds = age_seconds
         self._stdout = TextReader(File(directory.stdout, offsets.stdout), Stream.STDOUT)
         self._stderr = TextReader(File(directory.stderr, offsets.stderr), Stream.STDERR)
         self._events = EventReader(File(directory.events, offsets.events), spec.limits.event_bytes)

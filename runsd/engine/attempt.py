@@ -18,6 +18,7 @@ import structlog
 
 from runsd.adapters import artifacts
 from runsd.adapters.base import AttemptSpec, Ended, Execution, Output, StartFailed
+from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.schemas import violations
 from runsd.model.attempt import Ending, Outcome, StopReason, after_interruption, ending, stopped_error
 from runsd.model.documents import checked
@@ -91,9 +92,9 @@ class Attempt:
                 await watcher
 
     async def _stop_when_asked(self, execution: Execution) -> None:
-        timeout = self.spec.run.timeout_seconds or None
+        limit = self.spec.run.timeout_seconds
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit - execution.age_seconds if limit else None):
                 await self._stop_requested.wait()
         except TimeoutError:
             self.request_stop(StopReason.TIMEOUT)
@@ -104,7 +105,9 @@ class Attempt:
             async for batch in batches:
                 output = self._within_limit(batch)
                 if output.drafts:
+                    passing(CrashPoint.OUTPUT_READ)
                     await self._journal.insist(partial(self._append, output=output))
+                    passing(CrashPoint.OUTPUT_COMMITTED)
                 if self._stop_reason is StopReason.OUTPUT_LIMIT:
                     return
 
@@ -125,7 +128,9 @@ class Attempt:
             transaction.set_offsets(stored, output.offsets)
 
     async def _finish(self, ended: Ended) -> Run:
+        passing(CrashPoint.PROCESS_ENDED)
         collected = await self._collect_artifacts()
+        passing(CrashPoint.ARTIFACTS_COLLECTED)
         rest = self._within_limit(ended.rest)
         notes = [log(Stream.SYSTEM, f"{line}\n") for line in collected.passed_over]
         rest = replace(rest, drafts=[*rest.drafts, *notes])
@@ -160,10 +165,11 @@ class Attempt:
         stored = transaction.get(self.spec.run.run_id)
         for artifact in found:
             transaction.add_artifact(stored, artifact)
-        end: Ending = ending(stored.run, outcome, self._retry, transaction.now, random.random())
+        end: Ending = ending(stored.run, outcome, self._retry, transaction.steady_now, random.random())
         if end.output_json:
             transaction.set_output(stored, end.output_json)
         stored = transaction.record(stored, end.event_type, end.payload)
+        passing(CrashPoint.OUTCOME_STAGED)
         further = after_interruption(stored.run, outcome, self.spec.definition.on_interrupt)
         if further is not None:
             stored = transaction.record(stored, further.event_type, further.payload)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import anyio.to_thread
 
+from runsd.crashpoints import CrashPoint, passing
+
 
 class Clearing:
     def __init__(self) -> None:
@@ -34,3 +36,4 @@ class Clearing:
 def _do_all(work: list[Callable[[], None]]) -> None:
     for clear in work:
         clear()
+        passing(CrashPoint.ATTEMPT_CLEARED)

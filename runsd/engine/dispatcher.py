@@ -8,11 +8,11 @@ run is added, a place becomes free, or a moment comes that some run waits for.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
 from runsd.engine.places import NONE_AT_ALL, Places
 from runsd.engine.window import WINDOW, Window
@@ -22,13 +22,14 @@ from runsd.model.record import Documents
 from runsd.model.run import ErrorCode, Run, RunError, RunStatus, error_payload
 from runsd.model.targets import Definition
 from runsd.model.times import MICROSECONDS
+from runsd.store.clock import steady_now
 from runsd.store.journal import Commit
 from runsd.store.queue import Queued, expired
 from runsd.store.store import Store
 from runsd.store.transaction import StoredRun, Transaction
 
 EXPIRE_AT_ONCE = 500
-# A wall clock may be set while we sleep; look at it at least this often.
+# The event loop's clock stands still while the machine sleeps; look at the time at least this often.
 MAX_SLEEP_SECONDS = 60.0
 
 
@@ -86,7 +87,7 @@ class Dispatcher:
             return 0
 
     def _on_commit(self, commit: Commit) -> None:
-        now = _now()
+        now = steady_now()
         for stored in commit.runs:
             run = stored.run
             if run.status is not RunStatus.PENDING:
@@ -105,7 +106,7 @@ class Dispatcher:
             self._next_moment = moment
 
     async def _attend_moments(self) -> None:
-        now = _now()
+        now = steady_now()
         if self._next_moment is None or now < self._next_moment:
             return
         self._next_moment = None
@@ -130,7 +131,7 @@ class Dispatcher:
         limit = min(WINDOW, self._places.free * 2 + 16)
         self._window.begin_filling()
         found = await self._store.queries.startable(
-            _now(),
+            steady_now(),
             limit,
             [project.id for project in self._catalog.projects],
             list(self._window.full_targets),
@@ -146,6 +147,7 @@ class Dispatcher:
 
     async def _claim(self, picked: list[Queued]) -> None:
         claims = await self._store.journal.insist(lambda t: [self._claim_one(t, queued) for queued in picked])
+        passing(CrashPoint.CLAIM_COMMITTED)
         for queued, claimed in zip(picked, claims, strict=True):
             if claimed is None:
                 self.finished(queued)
@@ -156,9 +158,9 @@ class Dispatcher:
         """Marks the run as started, if it is still to be. Committed before anything executes."""
         stored = transaction.get(queued.run_id)
         run = stored.run
-        if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.now:
+        if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.steady_now:
             return None
-        if run.expires_after is not None and run.expires_after <= transaction.now and run.attempt == 0:
+        if run.expires_after is not None and run.expires_after <= transaction.steady_now and run.attempt == 0:
             _fail(transaction, stored, _expired_error())
             return None
         try:
@@ -179,7 +181,7 @@ class Dispatcher:
     async def _sleep(self) -> None:
         seconds = MAX_SLEEP_SECONDS
         if self._next_moment is not None:
-            seconds = min(max((self._next_moment - _now()) / MICROSECONDS, 0), seconds)
+            seconds = min(max((self._next_moment - steady_now()) / MICROSECONDS, 0), seconds)
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
@@ -202,7 +204,3 @@ def _expired_error() -> RunError:
 
 def _fail(transaction: Transaction, stored: StoredRun, error: RunError) -> None:
     transaction.record(stored, EventType.FAILED, {"error": error_payload(error)})
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

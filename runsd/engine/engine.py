@@ -21,6 +21,7 @@ from runsd.engine.clearing import Clearing
 from runsd.engine.dispatcher import Dispatcher
 from runsd.engine.execution import Executor, Workplace
 from runsd.engine.intake import Intake
+from runsd.engine.leftovers import clear_leftovers
 from runsd.engine.recovery import recover
 from runsd.model.settings import Settings
 from runsd.model.targets import AdapterKind, Project, PythonCallable
@@ -61,9 +62,11 @@ async def running_engine(
         await recover(store, catalog, dispatcher, executor)
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         clearing_up = group.create_task(clearing.run(), name="clearing")
+        leftovers = group.create_task(clear_leftovers(store, files, clearing), name="leftovers")
         yield Engine(store, catalog, Intake(store, catalog, settings.limits.payload_bytes), dispatcher)
-        dispatching.cancel()
-        await asyncio.wait([dispatching])
+        for task in (dispatching, leftovers):
+            task.cancel()
+        await asyncio.wait([dispatching, leftovers])
         await executor.let_go()
         clearing.stop()
         await asyncio.wait([clearing_up])

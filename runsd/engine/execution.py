@@ -14,6 +14,7 @@ import structlog
 
 from runsd.adapters.base import Adapter, AttemptSpec, Execution
 from runsd.adapters.directory import RunFiles
+from runsd.crashpoints import CrashPoint, passing
 from runsd.engine.attempt import Attempt, Begin
 from runsd.engine.clearing import Clearing
 from runsd.engine.dispatcher import Claimed
@@ -109,6 +110,7 @@ class Executor:
         try:
             with structlog.contextvars.bound_contextvars(run_id=run_id):
                 run = await self._to_the_end(attempt, begin)
+                passing(CrashPoint.OUTCOME_COMMITTED)
                 self._clear(attempt, run)
         except Stopping:
             # The journal has closed: what is not on disk is done again after the next start.

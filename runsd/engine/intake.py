@@ -106,7 +106,7 @@ def _create(transaction: Transaction, new: NewRun) -> tuple[Run, bool]:
                 raise KeyReused(request.idempotency_key, run.run_id)
             return run, True
     root = _root(transaction, new)
-    payload = new.created_payload(root, transaction.now)
+    payload = new.created_payload(root, transaction.steady_now)
     return transaction.create(payload, new.documents, fingerprint), False
 
 

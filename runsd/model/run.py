@@ -36,8 +36,14 @@ class RunStatus(Enum):
     def is_terminal(self) -> bool:
         return self in _TERMINAL
 
+    @property
+    def is_active(self) -> bool:
+        """An attempt executes or waits."""
+        return self in _ACTIVE
+
 
 _TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+_ACTIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 
 
 class TriggerKind(Enum):
@@ -119,8 +125,6 @@ class IllegalTransition(Exception):
     """An event that the run's status does not allow: a defect of whoever recorded it."""
 
 
-_ACTIVE = (RunStatus.RUNNING, RunStatus.WAITING)
-
 TRANSITIONS: dict[tuple[RunStatus | None, str], RunStatus] = {
     (None, EventType.CREATED): RunStatus.PENDING,
     (RunStatus.PENDING, EventType.STARTED): RunStatus.RUNNING,
@@ -141,7 +145,7 @@ LIFECYCLE_TYPES = frozenset(event_type for _, event_type in TRANSITIONS)
 
 def allows_output(status: RunStatus) -> bool:
     """Output and custom events come while the run is active, never after the terminal event."""
-    return status in _ACTIVE
+    return status.is_active
 
 
 def advance(run: Run | None, event_type: str, payload: Payload, at: int) -> Run:

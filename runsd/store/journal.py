@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +19,10 @@ from typing import Any, TypeVar
 
 import structlog
 
+from runsd.crashpoints import CrashPoint, passing
 from runsd.model.errors import Overloaded, RunsdError, Stopping
 from runsd.model.events import Committed
+from runsd.store.clock import wall_now
 from runsd.store.connection import Connection
 from runsd.store.transaction import Counters, Staged, StoredRun, Transaction, write
 
@@ -103,7 +104,7 @@ class Journal:
     async def _commit(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
         wanted = [(change, future) for change, future in batch if not future.cancelled()]
         before = Counters(self._counters.run_no, self._counters.position)
-        self._now = max(self._now, time.time_ns() // 1000)
+        self._now = max(self._now, wall_now())
         changes = [change for change, _ in wanted]
         try:
             outcomes, commit = await self._connection.call(lambda c: self._apply(c, changes))
@@ -123,7 +124,9 @@ class Journal:
         try:
             outcomes = [self._apply_one(connection, batch, change) for change in changes]
             write(connection, batch)
+            passing(CrashPoint.BATCH_WRITTEN)
             connection.execute("COMMIT")
+            passing(CrashPoint.BATCH_COMMITTED)
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

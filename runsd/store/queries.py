@@ -21,7 +21,7 @@ from runsd.model.run import Run
 from runsd.store.connection import Connection
 from runsd.store.listing import RunFilter, RunPage, list_runs
 from runsd.store.queue import Queued, next_moment, startable
-from runsd.store.rows import EVENT_COLUMNS, RUN_COLUMNS, Row, event_from_row, run_from_row
+from runsd.store.rows import EVENT_COLUMNS, RUN_COLUMNS, Row, event_from_row, json_array, run_from_row
 
 T = TypeVar("T")
 
@@ -78,6 +78,9 @@ class Queries:
     async def run(self, run_id: str) -> Run:
         """Raises NotFound."""
         return await self._read(lambda c: _run(c, run_id)[1])
+
+    async def known_runs(self, run_ids: Sequence[str]) -> dict[str, Run]:
+        return await self._read(lambda c: _known_runs(c, run_ids))
 
     async def runs(self, wanted: RunFilter) -> RunPage:
         return await self._read(lambda c: list_runs(c, wanted, PAGE_BYTES))
@@ -141,6 +144,13 @@ def _run(connection: sqlite3.Connection, run_id: str) -> tuple[int, Run]:
     if row is None:
         raise NotFound("run", run_id)
     return row[0], run_from_row(row[1:])
+
+
+def _known_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str, Run]:
+    rows = connection.execute(
+        f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id IN (SELECT value FROM json_each(?))", (json_array(run_ids),)
+    )
+    return {row[0]: run_from_row(row) for row in rows}
 
 
 def _record(connection: sqlite3.Connection, run_id: str, logs_limit: int) -> Record:

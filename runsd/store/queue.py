@@ -73,6 +73,6 @@ def expired(transaction: Transaction, limit: int) -> list[str]:
     rows = transaction.connection.execute(
         "SELECT run_id FROM runs WHERE status = 'pending' AND attempt = 0 AND expires_after <= ? "
         "ORDER BY expires_after LIMIT ?",
-        (transaction.now, limit),
+        (transaction.steady_now, limit),
     )
     return [run_id for (run_id,) in rows]

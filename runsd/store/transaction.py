@@ -19,6 +19,7 @@ from runsd.model.errors import NotFound
 from runsd.model.events import Committed, Draft, Event, EventType, Payload, encode
 from runsd.model.record import Artifact, Documents
 from runsd.model.run import IllegalTransition, Run, advance, allows_output
+from runsd.store.clock import steady_now
 from runsd.store.rows import CHANGED_COLUMNS, RUN_COLUMNS, changed_values, run_from_row, run_values
 
 
@@ -68,6 +69,8 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection, batch: Staged, counters: Counters, now: int) -> None:
         self.now = now
+        # What waits are measured by, as far as this transaction goes.
+        self.steady_now = steady_now()
         self.connection = connection
         self.staged = Staged()
         self._batch = batch

@@ -46,6 +46,10 @@ class Daemon:
         self._reader: threading.Thread | None = None
         self._settled = threading.Event()
 
+    def set_env(self, env: Mapping[str, str]) -> None:
+        """From the next start on."""
+        self._env = env
+
     @property
     def pid(self) -> int:
         assert self._process is not None
