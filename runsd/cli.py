@@ -9,34 +9,65 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 
 from runsd.config import SettingsInvalid, load_settings
 from runsd.definitions.catalog import Catalog
-from runsd.definitions.project import ProjectUnreadable, load_project
+from runsd.definitions.project import FILE_NAME, ProjectUnreadable, load_project
 from runsd.logs import configure_logs
 from runsd.model.settings import Settings
 from runsd.model.targets import Problem, Project
+
+logger = structlog.get_logger()
 
 app = typer.Typer(
     help="A local engine for durable runs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.", show_default=False)]
-Projects = Annotated[
-    list[Path] | None, typer.Option("--project", help="A directory with a runs.toml; may be repeated.")
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.", show_default=False)
 ]
-StateDirectory = Annotated[Path | None, typer.Option("--state-dir", help="Where everything is kept.")]
+Projects = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--project",
+        metavar="DIR",
+        help="A directory with a runs.toml; may be repeated. Else this one, if it has one.",
+    ),
+]
+StateDirectory = Annotated[
+    Path | None, typer.Option("--state-dir", metavar="DIR", help="Where everything is kept.", show_default=False)
+]
 Listen = Annotated[
     list[str] | None,
-    typer.Option("--listen", help="unix:/path or 127.0.0.1:PORT; may be repeated."),
+    typer.Option("--listen", metavar="ADDRESS", help="unix:/path or 127.0.0.1:PORT; may be repeated."),
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from runsd import __version__
+
+        typer.echo(f"runsd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -50,7 +81,10 @@ def serve(
     settings = _settings(config, project, state_dir, listen)
     catalog, problems = _catalog(settings)
     configure_logs(settings.log_format, settings.log_level)
-    _print_problems(problems)
+    for problem in problems:
+        logger.warning("broken definition", problem=str(problem))
+    if not catalog.projects:
+        logger.warning("no project is served; give --project DIR")
     from runsd import daemon
 
     try:
@@ -75,7 +109,7 @@ def check(
     if problems:
         raise typer.Exit(2)
     if not catalog.projects:
-        typer.echo("no project is named; give --project DIR, or projects in the settings")
+        _fail(["there is nothing to check; give --project DIR, or projects in the settings"], status=2)
 
 
 @app.command()
@@ -115,14 +149,6 @@ def install_unit(
         typer.echo(f"  {command}")
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from runsd import __version__
-
-    typer.echo(f"runsd {__version__}")
-
-
 def main() -> None:
     app()
 
@@ -136,9 +162,12 @@ def _settings(
         "listen": listen or None,
     }
     try:
-        return load_settings(config, os.environ, overrides)
+        settings = load_settings(config, os.environ, overrides)
     except SettingsInvalid as error:
         _fail(error.problems, status=2)
+    if not settings.projects and Path(FILE_NAME).is_file():
+        return replace(settings, projects=(Path.cwd(),))
+    return settings
 
 
 def _catalog(settings: Settings) -> tuple[Catalog, list[Problem]]:

@@ -27,7 +27,7 @@ _OF_THE_CONTRACT = frozenset(
     f"RUNSD_{name}"
     for name in (
         *("RUN_ID", "PROJECT", "TARGET", "ATTEMPT", "INPUT", "CONFIG", "OUTPUT", "ERROR", "EVENTS"),
-        *("ARTIFACTS", "STATE", "ADDRESS", "API_TOKEN", "CRASH_AT"),
+        *("ARTIFACTS", "STATE", "ADDRESS", "API_TOKEN", "CRASH_AT", "EVENT_BYTES"),
     )
 )
 _PLACEHOLDERS = {"state_dir": "/", "listen": []}

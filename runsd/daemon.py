@@ -22,7 +22,7 @@ from runsd.model.settings import Settings
 from runsd.notify import ServiceManager
 from runsd.store.journal import StoreFailed
 from runsd.store.migrations import StoreTooNew
-from runsd.store.store import StateDirectoryBusy, open_store
+from runsd.store.store import StateDirectoryBusy, StateDirectoryUnusable, open_store
 
 logger = structlog.get_logger()
 
@@ -31,7 +31,9 @@ logger = structlog.get_logger()
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 # What a person can do something about; anything else is a defect, and shows its traceback.
-EXPECTED = (AddressTaken, StateDirectoryBusy, StoreTooNew, StoreFailed, sqlite3.Error, OSError)
+EXPECTED = (
+    AddressTaken, StateDirectoryBusy, StateDirectoryUnusable, StoreTooNew, StoreFailed, sqlite3.Error, OSError,
+)  # fmt: skip
 
 
 async def serve(settings: Settings, catalog: Catalog) -> None:

@@ -88,7 +88,9 @@ def _command() -> Path:
     for place in places:
         if os.access(place / "runsd", os.X_OK):
             return place / "runsd"
-    raise CannotInstall(f"there is no command `runsd` in {' or '.join(map(str, dict.fromkeys(places)))}; install it there")
+    raise CannotInstall(
+        f"there is no command `runsd` in {' or '.join(map(str, dict.fromkeys(places)))}; install it there"
+    )
 
 
 def _directory(environ: Mapping[str, str]) -> Path:

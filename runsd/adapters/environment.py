@@ -34,6 +34,7 @@ def contract(spec: AttemptSpec) -> dict[str, str]:
         "RUNSD_OUTPUT": str(directory.output),
         "RUNSD_ERROR": str(directory.error),
         "RUNSD_EVENTS": str(directory.events),
+        "RUNSD_EVENT_BYTES": str(spec.limits.event_bytes),
         "RUNSD_ARTIFACTS": str(directory.artifacts),
         "RUNSD_STATE": str(directory.state),
         "RUNSD_ADDRESS": spec.address,

@@ -200,6 +200,7 @@ def _context(spec: AttemptSpec, buffer: OutputBuffer) -> Context:
         artifacts_dir=directory.artifacts,
         address=spec.address,
         write=buffer.write,
+        event_bytes=spec.limits.event_bytes,
         drain=buffer.drain,
     )
 

@@ -29,7 +29,7 @@ def outcome_of(directory: AttemptDirectory, payload_limit: int) -> Outcome:
     try:
         return Outcome(status, None, _output(directory.output, payload_limit))
     except ValueError as invalid:
-        return Outcome(status, RunError(f"the file RUNSD_OUTPUT {invalid}", ErrorCode.OUTPUT_INVALID))
+        return Outcome(status, RunError(f"the output (RUNSD_OUTPUT) {invalid}", ErrorCode.OUTPUT_INVALID))
 
 
 def _exit_status(file: Path) -> int | None:
@@ -68,7 +68,7 @@ def _told_error(file: Path, fallback: RunError) -> RunError:
 
 
 def _read(file: Path, limit: int) -> bytes | None:
-    """The content, up to one byte past the limit; None when there is no file. Raises ValueError."""
+    """The content; None when there is no file. Raises ValueError for what has none, or too much."""
     try:
         descriptor = open_regular(file)
     except FileNotFoundError:
@@ -76,4 +76,7 @@ def _read(file: Path, limit: int) -> bytes | None:
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as opened:
-        return opened.read(limit + 1)
+        size = os.fstat(descriptor).st_size
+        if size > limit:
+            raise ValueError(f"has {size:,} bytes, at most {limit:,} are allowed")
+        return opened.read(limit)

@@ -7,6 +7,7 @@ The outcome, the artifacts and the last of the output are committed together.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -21,8 +22,7 @@ from runsd.adapters.base import AttemptSpec, Ended, Execution, Output, StartFail
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.schemas import violations
 from runsd.model.attempt import Ending, Outcome, StopReason, after_interruption, ending, stopped_error
-from runsd.model.documents import checked
-from runsd.model.events import Draft, EventType, Stream, encode, log
+from runsd.model.events import Draft, EventType, Stream, decode, encode, log
 from runsd.model.record import Artifact
 from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import RetrySettings
@@ -114,10 +114,11 @@ class Attempt:
     def _within_limit(self, output: Output) -> Output:
         """The part of the output that the run may still write; past it the attempt is stopped."""
         for index, draft in enumerate(output.drafts):
+            room = self.spec.limits.output_bytes - self._output_bytes
             self._output_bytes += len(draft.payload_json)
-            if self._output_bytes > self.spec.limits.output_bytes:
+            if len(draft.payload_json) > room:
                 self.request_stop(StopReason.OUTPUT_LIMIT)
-                return Output(output.drafts[:index])
+                return Output([*output.drafts[:index], *_begin_of(draft, room)])
         return output
 
     def _append(self, transaction: Transaction, output: Output) -> None:
@@ -136,8 +137,14 @@ class Attempt:
         rest = replace(rest, drafts=[*rest.drafts, *notes])
         outcome = self._judged(ended.outcome)
         run = await self._journal.insist(lambda t: self._conclude(t, rest, collected.artifacts, outcome))
-        logger.info("attempt ended", run_id=run.run_id, attempt=self.spec.run.attempt, status=run.status.value)
+        self._log(run)
         return run
+
+    def _log(self, run: Run) -> None:
+        facts = {"target": run.target, "attempt": self.spec.run.attempt, "status": run.status.value}
+        if run.error is not None:
+            facts |= {"code": run.error.code, "error": run.error.message}
+        logger.info("attempt ended", run_id=run.run_id, **facts)
 
     async def _collect_artifacts(self) -> artifacts.Collected:
         directory = self.spec.directory.artifacts
@@ -150,10 +157,13 @@ class Attempt:
         if self._stop_reason in (StopReason.TIMEOUT, StopReason.OUTPUT_LIMIT):
             error = stopped_error(self._stop_reason, self.spec.run, self.spec.limits.output_bytes)
             return replace(outcome, error=error, interrupted=False)
-        schema = self.spec.definition.output_schema
+        schema, limit = self.spec.definition.output_schema, self.spec.limits.payload_bytes
+        if outcome.error is None and len(outcome.output_json) > limit:
+            message = f"the output has {len(outcome.output_json):,} characters, at most {limit:,} are allowed"
+            return replace(outcome, output_json="", error=RunError(message, ErrorCode.OUTPUT_INVALID))
         if outcome.error is not None or schema is None:
             return outcome
-        value = checked(outcome.output_json or "null", self.spec.limits.payload_bytes)
+        value = json.loads(outcome.output_json or "null")
         faults = violations(schema, value, "output")
         if not faults:
             return outcome
@@ -174,6 +184,14 @@ class Attempt:
         if further is not None:
             stored = transaction.record(stored, further.event_type, further.payload)
         return stored.run
+
+
+def _begin_of(draft: Draft, room: int) -> list[Draft]:
+    """As much of a piece of output as there is room for; other events are whole or not there."""
+    payload = decode(draft.payload_json)
+    if draft.event_type != EventType.LOG or room <= 0:
+        return []
+    return [log(Stream(payload["stream"]), payload["text"][:room])]
 
 
 def _artifact_draft(artifact: Artifact) -> Draft:

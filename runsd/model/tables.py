@@ -83,7 +83,7 @@ def join(key: str, name: str) -> str:
 def nearest(name: str, known: Iterable[str], what: str = "keys") -> str:
     """`did you mean x?`, or what there is when nothing is near."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(name, names, n=1, cutoff=0.7)
     if close:
         return f"did you mean {close[0]}?"
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")

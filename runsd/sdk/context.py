@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_EVENT_TYPE_LENGTH = 100
+DEFAULT_EVENT_BYTES = 256 * 1024
+_ENVELOPE_BYTES = 64  # what a line of RUNSD_EVENTS has around type and payload
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _RESERVED_FAMILIES = frozenset({"run", "step", "approval"})
 _RESERVED = frozenset({"artifact", "signal"})
@@ -44,10 +46,11 @@ class Context:
         artifacts_dir: str | PathLike[str],
         address: str,
         write: Callable[[str, str], None],
+        event_bytes: int = DEFAULT_EVENT_BYTES,
         drain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`write` takes an event's type and its payload as JSON text; `drain` waits until what was
-        written has been taken."""
+        """`write` takes an event's type and its payload as JSON text of up to `event_bytes`; `drain` waits
+        until what was written has been taken."""
         self.run_id = run_id
         self.project = project
         self.target = target
@@ -57,7 +60,8 @@ class Context:
         self.address = address
         self._state_dir = state_dir
         self._artifacts_dir = artifacts_dir
-        self._write = write
+        self._unchecked_write = write
+        self._event_bytes = event_bytes
         self._drain = drain
         self._cancelled = False
 
@@ -95,9 +99,21 @@ class Context:
             raise ValueError(f"the payload of {event_type!r} must be a dict, not {type(payload).__name__}")
         self._write(event_type, dumps(payload))
 
+    def _write(self, event_type: str, payload_json: str) -> None:
+        size = len(payload_json) + len(event_type)
+        if size > self._event_bytes - _ENVELOPE_BYTES:
+            raise ValueError(
+                f"the payload of {event_type!r} has {size:,} characters as JSON; "
+                f"an event takes {self._event_bytes - _ENVELOPE_BYTES:,}, an artifact takes any size"
+            )
+        self._unchecked_write(event_type, payload_json)
+
     def log(self, text: str) -> None:
-        """Add a line to the run's log, as `print` would."""
-        self._write("log", dumps({"stream": "stdout", "text": text if text.endswith("\n") else f"{text}\n"}))
+        """Add a line to the run's log, as `print` would. A long one becomes several events."""
+        line = text if text.endswith("\n") else f"{text}\n"
+        piece = max(self._event_bytes // 8, 1)  # JSON may take six characters for one
+        for begin in range(0, len(line), piece):
+            self._write("log", dumps({"stream": "stdout", "text": line[begin : begin + piece]}))
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell how far the task is: 0 to 1. Raises ValueError for any other number."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 MAX_MESSAGE_LENGTH = 2_000
 MAX_TRACEBACK_LENGTH = 32_000
 
-_MACHINERY = ("<frozen ", __file__.rpartition("/")[0] + "/")
+_SDK = __file__.rpartition("/")[0]
+_MACHINERY = ("<frozen ", f"{_SDK}/", f"{_SDK.rpartition('/')[0]}/adapters/")
 
 
 def summary(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import signal
 import sys
 
 from runsd.sdk.callables import NoSuchCallable, find, import_module, put_first_on_path
-from runsd.sdk.context import Cancelled, Context
+from runsd.sdk.context import DEFAULT_EVENT_BYTES, Cancelled, Context
 from runsd.sdk.documents import NotJson, dumps
 
 TYPE_CHECKING = False
@@ -130,6 +130,7 @@ def _context() -> Context:
         artifacts_dir=environ["RUNSD_ARTIFACTS"],
         address=environ.get("RUNSD_ADDRESS", ""),
         write=_event_writer(environ["RUNSD_EVENTS"]),
+        event_bytes=int(environ.get("RUNSD_EVENT_BYTES", DEFAULT_EVENT_BYTES)),
     )
 
 

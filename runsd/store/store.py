@@ -24,6 +24,10 @@ class StateDirectoryBusy(Exception):
     """Another daemon holds the state directory."""
 
 
+class StateDirectoryUnusable(Exception):
+    """The state directory cannot be made, or not be written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     directory: Path
@@ -35,7 +39,12 @@ class Store:
 @asynccontextmanager
 async def open_store(directory: Path, logs_limit: int) -> AsyncIterator[Store]:
     """Raises StateDirectoryBusy, StoreTooNew, OSError, sqlite3.Error. The caller runs the journal."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateDirectoryUnusable(
+            f"the state directory {directory} cannot be made: {error.strerror}; give another --state-dir"
+        ) from error
     with locked(directory):
         async with AsyncExitStack() as stack:
             writer = await connect(directory / DATABASE)

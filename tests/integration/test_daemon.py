@@ -25,10 +25,11 @@ from tests.integration.test_executing import types
 MakeDaemon = Callable[..., Daemon]
 
 
-def command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "runsd.cli", *arguments],
         env={**os.environ, **env},
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -231,6 +232,8 @@ def test_check_says_what_is_wrong_with_file_and_key(tmp_path: Path) -> None:
     assert command("check", "--project", str(good)).returncode == 0
     assert command("check", "--project", str(tmp_path / "nowhere")).returncode == 2
     assert "Traceback" not in checked.stderr
+    assert command("check", cwd=tmp_path).returncode == 2, "nothing was checked"
+    assert command("check", cwd=good).returncode == 0, "the project that it is called in"
 
 
 def test_log_is_json_with_the_run_id(make_daemon: MakeDaemon) -> None:

@@ -252,3 +252,17 @@ async def test_nothing_is_left_of_ended_runs_but_artifacts(make_daemon: Callable
     note = Path("artifacts", kept.run_id[-2:], f"{kept.run_id}.1", "note.txt")
     assert left - reports == {note, Path("null.json"), Path("runsd.db"), Path("runsd.lock")}
     assert not list(daemon.state.glob("attempts/*/*")) and not list(daemon.state.glob("kept/*/*"))
+
+
+@pytest.mark.parametrize("task", ["speak-at-length", "speak-at-length/subprocess"])
+async def test_what_is_too_long_for_an_event_is_refused_at_once(client: AsyncRunsClient, task: str) -> None:
+    run, events = await run_to_the_end(client, f"task:{task}")
+    assert run.error and run.error.code == "exception"
+    assert "ValueError: the payload of 'too.long'" in run.error.message
+    assert text(events) == "x" * 1_000_000 + "\n", "a log line of any length is taken in pieces"
+
+
+async def test_output_of_a_callable_is_limited_too(client: AsyncRunsClient) -> None:
+    run, _ = await run_to_the_end(client, "task:return-much")
+    assert run.error and run.error.code == "output_invalid"
+    assert "at most 1,048,576" in run.error.message

@@ -46,6 +46,22 @@ def converse(ctx: Context) -> dict[str, int]:
 
 
 @task(adapter="inprocess")
+def speak_at_length(ctx: Context) -> None:
+    ctx.log("x" * 1_000_000)
+    ctx.emit("too.long", {"x": "x" * 300_000})
+
+
+@task("speak-at-length/subprocess")
+def speak_at_length_in_subprocess(ctx: Context) -> None:
+    speak_at_length(ctx)
+
+
+@task(adapter="inprocess")
+def return_much(ctx: Context) -> str:
+    return "x" * 2_000_000
+
+
+@task(adapter="inprocess")
 async def emit_many(ctx: Context) -> None:
     for number in range(ctx.input):
         ctx.emit("numbered", {"number": number})
