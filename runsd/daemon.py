@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import os
+import resource
 import signal
 import sqlite3
 import sys
+from dataclasses import replace
 
 import structlog
 
@@ -30,6 +32,10 @@ logger = structlog.get_logger()
 # default of 5 ms would make each wait for the other.
 SWITCH_INTERVAL_SECONDS = 0.0005
 
+# A process attempt holds its pidfd and up to three files, and some more for a moment.
+FILES_OF_AN_ATTEMPT = 6
+FILES_OF_THE_DAEMON = 64
+
 # What a person can do something about; anything else is a defect, and shows its traceback.
 EXPECTED = (
     AddressTaken, StateDirectoryBusy, StateDirectoryUnusable, StoreTooNew, StoreFailed, sqlite3.Error, OSError,
@@ -39,6 +45,7 @@ EXPECTED = (
 async def serve(settings: Settings, catalog: Catalog) -> None:
     """Serves until SIGTERM or SIGINT. Raises one of EXPECTED, alone or in a group."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    settings = _as_many_as_files_allow(settings)
     # So that the watchdog's SIGABRT says where the daemon hung.
     faulthandler.enable()
     manager = ServiceManager.of_environment(os.environ)
@@ -64,3 +71,14 @@ async def serve(settings: Settings, catalog: Catalog) -> None:
                 watchdog.cancel()
                 store.journal.stop()
     logger.info("stopped")
+
+
+def _as_many_as_files_allow(settings: Settings) -> Settings:
+    """Raises the limit of open files as far as is allowed, and keeps below it whatever runs."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = max((hard - FILES_OF_THE_DAEMON) // FILES_OF_AN_ATTEMPT, 1)
+    if hard == resource.RLIM_INFINITY or settings.limits.max_running <= most:
+        return settings
+    logger.warning("fewer runs at a time, for want of open files", max_running=most, limit_of_open_files=hard)
+    return replace(settings, limits=replace(settings.limits, max_running=most))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import typer
@@ -42,10 +42,14 @@ def _flat(counts: Counts) -> Iterator[tuple[str, int]]:
         yield name.replace("_", " "), getattr(counts, name)
 
 
+def _nested(counts: Counts) -> dict[str, object]:
+    return {f.name: getattr(counts, f.name) for f in fields(counts)}
+
+
 def _print_json(findings: Iterator[Violation | Note], counts: Counts) -> bool:
     found = list(findings)
     violations = [asdict(finding) for finding in found if isinstance(finding, Violation)]
     notes = [asdict(finding) for finding in found if isinstance(finding, Note)]
-    told = {"sound": not violations, "counts": asdict(counts), "violations": violations, "notes": notes}
+    told = {"sound": not violations, "counts": _nested(counts), "violations": violations, "notes": notes}
     typer.echo(json.dumps(told, indent=2))
     return not violations

@@ -38,7 +38,7 @@ def is_empty(directory: Path) -> bool:
     try:
         with os.scandir(directory) as entries:
             return next(entries, None) is None
-    except OSError:
+    except FileNotFoundError:
         return True
 
 

@@ -53,6 +53,10 @@ class StartFailed(Exception):
     """The attempt could not be started; the message is for the run's owner."""
 
 
+class NoRoom(StartFailed):
+    """It could not be started just now: the machine is short of something. Later it may."""
+
+
 class Execution(Protocol):
     # How long the attempt had been executing when this daemon took it up, by a clock that nobody sets.
     age_seconds: float

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +30,13 @@ printf '%s\\n%s\\n' "$boot" "$stat" >"$1/process" || exit 125
 set +C
 trap : TERM INT HUP QUIT
 directory=$1
-cd -- "$2" 2>>"$1/stderr" && shift 2 && "$@" </dev/null >>"$directory/stdout" 2>>"$directory/stderr"
+ulimit -S -n "$3"
+cd -- "$2" 2>>"$1/stderr" && shift 3 && "$@" </dev/null >>"$directory/stdout" 2>>"$directory/stderr"
 echo $? >>"$directory/process"
 """
+
+# The limit of open files that the daemon was started with: runs keep it when the daemon raises its own.
+_files_of_runs = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 # What Python ignores and a program expects to have its default.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -193,7 +198,7 @@ def spawn(directory: AttemptDirectory, argv: Sequence[str], working_directory: P
     """Raises OSError when no process can be made."""
     pid = os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", _SCRIPT, "runsd", str(directory.path), str(working_directory), *argv],
+        ["sh", "-c", _SCRIPT, "runsd", str(directory.path), str(working_directory), str(_files_of_runs), *argv],
         env,
         setsid=True,
         setsigmask=[],

@@ -6,11 +6,12 @@ committed together with the events read up to them.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import AsyncGenerator
 
-from runsd.adapters.base import AttemptSpec, Ended, Output, StartFailed
+from runsd.adapters.base import AttemptSpec, Ended, NoRoom, Output, StartFailed
 from runsd.adapters.changes import FileChanges
 from runsd.adapters.environment import environment
 from runsd.adapters.output_files import EventReader, File, TextReader
@@ -21,6 +22,7 @@ from runsd.model.attempt import Offsets
 from runsd.model.events import Stream, log
 from runsd.model.targets import Command, PythonCallable
 
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _WORKER = "from runsd.sdk.worker import main; main()"
 
 
@@ -37,7 +39,8 @@ class SubprocessAdapter:
                 spec.directory, _argv(spec), spec.definition.working_directory, environment(spec, os.environ)
             )
         except OSError as error:
-            raise StartFailed(f"the process could not be started: {error}") from error
+            kind = NoRoom if error.errno in _PASSING else StartFailed
+            raise kind(f"the process could not be started: {error}") from error
         passing(CrashPoint.PROCESS_SPAWNED)
         return ProcessExecution(spec, process, self._changes, Offsets(), self._grace_seconds)
 

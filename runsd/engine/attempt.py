@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 
 from runsd.adapters import artifacts
-from runsd.adapters.base import AttemptSpec, Ended, Execution, Output, StartFailed
+from runsd.adapters.base import AttemptSpec, Ended, Execution, NoRoom, Output, StartFailed
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.schemas import violations
 from runsd.model.attempt import Ending, Outcome, StopReason, after_interruption, ending, stopped_error
@@ -72,6 +72,8 @@ class Attempt:
     async def _ended(self, begin: Begin) -> Ended:
         try:
             execution = await begin(self.spec)
+        except NoRoom as error:
+            return Ended(Outcome(error=RunError(str(error), ErrorCode.INTERRUPTED), interrupted=True))
         except StartFailed as error:
             return Ended(Outcome(error=RunError(str(error), ErrorCode.START_FAILED)))
         try:

@@ -15,6 +15,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -36,6 +37,14 @@ BATCH_LIMIT = 1000
 DISK_FULL_RETRY_SECONDS = 1.0
 
 
+# A full disk shows when a page is written, or when the shared index of the WAL has to grow.
+_DISK_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+class FileGone(Exception):
+    """SQLite writes on to a file that nobody can reach any more."""
+
+
 class StoreFailed(Exception):
     """A write or fsync failed in a way that must not be retried; start again from disk."""
 
@@ -49,8 +58,11 @@ class Commit:
 
 
 class Journal:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, file: Path) -> None:
         self._connection = connection
+        self._file = file
+        self._identity = _identity(file)
+        self._failure: StoreFailed | None = None
         self._listeners: list[Callable[[Commit], None]] = []
         self._queue: deque[tuple[Change[Any], asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
@@ -90,14 +102,22 @@ class Journal:
             while not self._stopping or self._queue:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._queue:
+                while self._queue and self._failure is None:
                     await self._commit([self._queue.popleft() for _ in range(min(BATCH_LIMIT, len(self._queue)))])
+                if self._failure is not None:
+                    raise self._failure
         finally:
             self._stopping = True
             for _, future in self._queue:
                 _fail(future, Stopping())
 
     def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the journal, and with it the daemon: the database can no longer be trusted."""
+        self._failure = StoreFailed(f"{self._file}: {error}")
         self._stopping = True
         self._wake.set()
 
@@ -108,7 +128,7 @@ class Journal:
         changes = [change for change, _ in wanted]
         try:
             outcomes, commit = await self._connection.call(lambda c: self._apply(c, changes))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, FileGone) as error:
             self._counters = before
             self._refuse(wanted, error)
             return
@@ -127,6 +147,8 @@ class Journal:
             passing(CrashPoint.BATCH_WRITTEN)
             connection.execute("COMMIT")
             passing(CrashPoint.BATCH_COMMITTED)
+            if _identity(self._file) != self._identity:
+                raise FileGone("the file was removed or replaced while the daemon had it open")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -146,16 +168,15 @@ class Journal:
         batch.absorb(transaction.staged)
         return result
 
-    def _refuse(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]], error: sqlite3.Error) -> None:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+    def _refuse(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]], error: Exception) -> None:
+        refusal: RunsdError = Stopping()
+        if getattr(error, "sqlite_errorcode", None) in _DISK_FULL:
             logger.error("disk full, changes refused", changes=len(batch))
-            refusal: RunsdError = Overloaded("DISK_FULL", "the disk is full; make room and call again")
-            for _, future in batch:
-                _fail(future, refusal)
-            return
+            refusal = Overloaded("DISK_FULL", "the disk is full; make room and call again")
+        else:
+            self.fail(error)
         for _, future in batch:
-            _fail(future, Stopping())
-        raise StoreFailed(f"{error} ({error.sqlite_errorname})") from error
+            _fail(future, refusal)
 
 
 class _Failure:
@@ -173,6 +194,14 @@ def _answer(future: asyncio.Future[Any], outcome: Any) -> None:
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _highest_numbers(connection: sqlite3.Connection) -> Counters:

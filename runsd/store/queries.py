@@ -14,7 +14,7 @@ from typing import TypeVar
 import anyio
 
 from runsd.model.attempt import Offsets
-from runsd.model.errors import NotFound
+from runsd.model.errors import NotFound, Stopping
 from runsd.model.events import Committed, Event, decode
 from runsd.model.record import Artifact, Documents, LogTail, Record
 from runsd.model.run import Run
@@ -58,7 +58,11 @@ class ActiveAttempt:
 
 
 class Queries:
-    def __init__(self, connections: Sequence[Connection], logs_limit: int) -> None:
+    def __init__(
+        self, connections: Sequence[Connection], logs_limit: int, when_failed: Callable[[Exception], None]
+    ) -> None:
+        """`when_failed` is told of a read that shows the database to be damaged or out of reach."""
+        self._when_failed = when_failed
         self._free = list(connections)
         self._places = anyio.Semaphore(len(connections))
         self._logs_limit = logs_limit
@@ -68,6 +72,9 @@ class Queries:
             connection = self._free.pop()
             try:
                 return await connection.call(query)
+            except sqlite3.Error as error:
+                self._when_failed(error)
+                raise Stopping from error
             finally:
                 self._free.append(connection)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from runsd.store.connection import connect
-from runsd.store.journal import Journal
+from runsd.store.journal import Journal, StoreFailed
 from runsd.store.migrations import migrate
 from runsd.store.queries import Queries
 from runsd.store.tail import Tail
@@ -38,32 +39,50 @@ class Store:
 
 @asynccontextmanager
 async def open_store(directory: Path, logs_limit: int) -> AsyncIterator[Store]:
-    """Raises StateDirectoryBusy, StoreTooNew, OSError, sqlite3.Error. The caller runs the journal."""
+    """The caller runs the journal. Raises StateDirectoryBusy, StateDirectoryUnusable, StoreTooNew, StoreFailed."""
+    _make(directory)
+    with locked(directory):
+        async with AsyncExitStack() as stack:
+            file = directory / DATABASE
+            try:
+                store = await _open(stack, directory, file, logs_limit)
+            except sqlite3.Error as error:
+                raise StoreFailed(f"{file} cannot be opened: {error}") from error
+            yield store
+
+
+async def _open(stack: AsyncExitStack, directory: Path, file: Path, logs_limit: int) -> Store:
+    writer = await connect(file)
+    stack.push_async_callback(writer.close)
+    await writer.call(migrate)
+    readers = []
+    for _ in range(READERS):
+        readers.append(await connect(file, read_only=True))
+        stack.push_async_callback(readers[-1].close)
+    journal = Journal(writer, file)
+    tail = Tail(await journal.load())
+    journal.listen(tail.publish)
+    return Store(directory, journal, Queries(readers, logs_limit, journal.fail), tail)
+
+
+def _make(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StateDirectoryUnusable(
             f"the state directory {directory} cannot be made: {error.strerror}; give another --state-dir"
         ) from error
-    with locked(directory):
-        async with AsyncExitStack() as stack:
-            writer = await connect(directory / DATABASE)
-            stack.push_async_callback(writer.close)
-            await writer.call(migrate)
-            readers = []
-            for _ in range(READERS):
-                readers.append(await connect(directory / DATABASE, read_only=True))
-                stack.push_async_callback(readers[-1].close)
-            journal = Journal(writer)
-            tail = Tail(await journal.load())
-            journal.listen(tail.publish)
-            yield Store(directory, journal, Queries(readers, logs_limit), tail)
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Holds the directory's lock; the file names the holder. The kernel frees it if we die."""
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateDirectoryUnusable(
+            f"the state directory {directory} cannot be written: {error.strerror}; mend it, or give another --state-dir"
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -141,11 +141,11 @@ def _number_faults(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _run_numbers(connection: sqlite3.Connection) -> Iterator[int]:
-    """In pages, so that no cursor stays open between runs."""
+    """In pages, so that no cursor stays open between runs; by the table itself, since an index may be broken."""
     after = 0
     while True:
         page = connection.execute(
-            "SELECT run_no FROM runs WHERE run_no > ? ORDER BY run_no LIMIT ?", (after, RUNS_AT_ONCE)
+            "SELECT run_no FROM runs NOT INDEXED WHERE run_no > ? ORDER BY run_no LIMIT ?", (after, RUNS_AT_ONCE)
         ).fetchall()
         if not page:
             return

@@ -42,9 +42,14 @@ class Daemon:
         self.log: list[dict[str, Any]] = []
         self._settings = settings
         self._env = env or {}
+        self._wrapper: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._settled = threading.Event()
+
+    def limit_files(self, count: int) -> None:
+        """How many it may have open, from the next start on."""
+        self._wrapper = ["sh", "-c", f'ulimit -n {count}; exec "$@"', "sh"]
 
     def set_env(self, env: Mapping[str, str]) -> None:
         """From the next start on."""
@@ -70,7 +75,7 @@ class Daemon:
         config.write_text(self._settings)
         self._settled.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "runsd.cli", "serve", "--config", str(config), *self.options],
+            [*self._wrapper, sys.executable, "-m", "runsd.cli", "serve", "--config", str(config), *self.options],
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self._env},
             stderr=subprocess.PIPE,
             text=True,
