@@ -88,9 +88,11 @@ def serve(
     from runsd import daemon
 
     try:
-        asyncio.run(daemon.serve(settings, catalog))
+        asyncio.new_event_loop().run_until_complete(daemon.serve(settings, catalog))
     except* daemon.EXPECTED as group:
-        _fail(group.exceptions, status=1)
+        _print_problems(group.exceptions)
+        _leave(1)
+    _leave(0)
 
 
 @app.command()
@@ -185,6 +187,13 @@ def _catalog(settings: Settings) -> tuple[Catalog, list[Problem]]:
         return Catalog(projects), [problem for one in projects for problem in one.all_problems()]
     except ValueError as error:
         _fail([error], status=2)
+
+
+def _leave(status: int) -> NoReturn:
+    """At once: all is written and let go of, and code of users that does not end shall not hold us up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _print_problems(problems: Iterable[object]) -> None:

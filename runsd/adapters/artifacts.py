@@ -21,6 +21,8 @@ from runsd.sdk.artifacts import HIDDEN_PREFIX
 
 MAX_ARTIFACTS = 10_000
 MAX_NAME_BYTES = 1024
+MAX_DEPTH = 32
+MAX_TOLD = 100
 CHUNK_BYTES = 256 << 10
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,37 +46,48 @@ def is_empty(directory: Path) -> bool:
 
 def collect(directory: Path, attempt: int) -> Collected:
     """All artifacts below a directory. Reads every file; to be called in a thread."""
+    if directory.is_symlink() or not directory.is_dir():
+        return Collected([], ["RUNSD_ARTIFACTS is no directory any more"])
     collected = Collected([], [])
-    for name, is_regular in _walk(directory, ""):
-        fault = _fault(name, is_regular, len(collected.artifacts))
-        if fault:
-            collected.passed_over.append(f"{name!r} is no artifact: {fault}")
-            continue
+    for name, fault in _walk(directory):
+        fault = fault or _fault(name, len(collected.artifacts))
         try:
-            collected.artifacts.append(_measured(directory, name, attempt))
+            if not fault:
+                collected.artifacts.append(_measured(directory, name, attempt))
         except OSError as error:
-            collected.passed_over.append(f"{name!r} is no artifact: {error.strerror}")
+            fault = error.strerror or str(error)
+        if fault and len(collected.passed_over) < MAX_TOLD:
+            collected.passed_over.append(f"{name!r} is no artifact: {fault}")
     return collected
 
 
-def _fault(name: str, is_regular: bool, count: int) -> str:
-    if not is_regular:
-        return "only regular files are"
+def _fault(name: str, count: int) -> str:
     if not is_utf8(name) or len(name.encode()) > MAX_NAME_BYTES:
         return f"its name is not UTF-8 of at most {MAX_NAME_BYTES} bytes"
     return f"there are more than {MAX_ARTIFACTS:,}" if count >= MAX_ARTIFACTS else ""
 
 
-def _walk(directory: Path, prefix: str) -> Iterator[tuple[str, bool]]:
-    with os.scandir(directory / prefix) as entries:
-        for entry in sorted(entries, key=lambda e: e.name):
+def _walk(directory: Path) -> Iterator[tuple[str, str]]:
+    """Names in order, with what is wrong with those that are no regular files."""
+    folders = [""]
+    while folders:
+        prefix = folders.pop()
+        try:
+            with os.scandir(directory / prefix) as entries:
+                found = sorted(entries, key=lambda e: e.name)
+        except OSError as error:
+            yield prefix, error.strerror or str(error)
+            continue
+        for entry in found:
             name = f"{prefix}{entry.name}"
             if not prefix and entry.name.startswith(HIDDEN_PREFIX):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(directory, f"{name}/")
+            if not entry.is_dir(follow_symlinks=False):
+                yield name, "" if entry.is_file(follow_symlinks=False) else "only regular files are"
+            elif name.count("/") < MAX_DEPTH:
+                folders.append(f"{name}/")
             else:
-                yield name, entry.is_file(follow_symlinks=False)
+                yield f"{name}/", f"it is more than {MAX_DEPTH} folders deep"
 
 
 def _measured(directory: Path, name: str, attempt: int) -> Artifact:

@@ -24,10 +24,14 @@ from runsd.model.targets import Definition
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Events in order, and how far into the attempt's files they reach, if they come from files."""
+    """Events in order, and how far into the attempt's files they reach, if they come from files.
+
+    `skipped_bytes` were read and made no event; they count as output all the same.
+    """
 
     drafts: list[Draft] = field(default_factory=list)
     offsets: Offsets | None = None
+    skipped_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Files, not pipes: they are there whether or not a daemon is. Below the state dir
     attempts/<ab>/<run_id>.<n>/    what the process writes and reads; gone once it is in the log
     artifacts/<ab>/<run_id>.<n>/   RUNSD_ARTIFACTS, kept as long as the run
     kept/<ab>/<run_id>/            RUNSD_STATE, shared by the attempts, gone with the last
-    null.json                      the input and the config of runs that have none
 
 Making and removing files costs more than a commit (ext4 does not use a freed inode again at once), so
 an attempt gets as few as will do.
@@ -13,11 +12,10 @@ an attempt gets as few as will do.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import shutil
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,10 +39,6 @@ class RunFiles:
         for tree in _TREES:
             (self.root / tree).mkdir(mode=0o700, exist_ok=True)
             _spread_subdirectories(self.root / tree)
-        null = self.root / "null.json"
-        if not null.exists():
-            null.write_text("null")
-            null.chmod(0o400)
 
     def found(self) -> Iterator[tuple[str, int | None]]:
         """Runs of which there are files that go with the run: with the attempt, or None for RUNSD_STATE."""
@@ -62,7 +56,6 @@ class RunFiles:
             path=self.root / "attempts" / shard / name,
             artifacts=self.root / "artifacts" / shard / name,
             state=self.root / "kept" / shard / run_id,
-            null=self.root / "null.json",
         )
 
 
@@ -71,7 +64,6 @@ class AttemptDirectory:
     path: Path
     artifacts: Path
     state: Path
-    null: Path
 
     @property
     def input(self) -> Path:
@@ -80,6 +72,11 @@ class AttemptDirectory:
     @property
     def config(self) -> Path:
         return self.path / "config.json"
+
+    @property
+    def null(self) -> Path:
+        """The input or config of a run that has none."""
+        return self.path / "null.json"
 
     @property
     def output(self) -> Path:
@@ -114,9 +111,11 @@ class AttemptDirectory:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         self.state.mkdir(parents=True, exist_ok=True)
         if documents.input_json:
-            self.input.write_text(documents.input_json)
+            self.input.write_text(documents.input_json, encoding="utf-8")
         if documents.config_json:
-            self.config.write_text(documents.config_json)
+            self.config.write_text(documents.config_json, encoding="utf-8")
+        if not (documents.input_json and documents.config_json):
+            self.null.write_text("null")
 
     def clear(self) -> None:
         """After the attempt's end, when all of it is in the log. Artifacts stay."""
@@ -131,14 +130,27 @@ class AttemptDirectory:
 
 
 def _remove(directory: Path) -> None:
-    """A flat directory is the rule, for which `rmtree` does several times the work."""
+    """Follows no link, whatever a run has put in the directory's place or inside."""
     try:
-        for entry in directory.iterdir():
-            entry.unlink()
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        directory.unlink(missing_ok=True)
+        return
+    try:
+        _remove_files(descriptor)
         directory.rmdir()
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            shutil.rmtree(directory, ignore_errors=True)
+    except OSError:
+        # It holds directories, perhaps deeper than Python recurses; `rm` takes any.
+        subprocess.run(["rm", "-rf", "--", directory], check=False, stderr=subprocess.DEVNULL)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_files(descriptor: int) -> None:
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=descriptor)
 
 
 def _spread_subdirectories(directory: Path) -> None:

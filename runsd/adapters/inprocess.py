@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -42,6 +43,7 @@ class InprocessAdapter:
 
     def __init__(self, load: Load) -> None:
         self._load = load
+        contain_tasks(asyncio.get_running_loop())
 
     async def start(self, spec: AttemptSpec) -> InprocessExecution:
         assert isinstance(spec.definition.program, PythonCallable)
@@ -211,14 +213,51 @@ def _is_coroutine_function(function: Function) -> bool:
 
 def _on_loop(function: Function, context: Context) -> asyncio.Future[Outcome]:
     async def work() -> Outcome:
+        own_tasks: set[asyncio.Task[Any]] = set()
+        _own_tasks.set(own_tasks)
         try:
             return _returned(await function(context))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
             return _raised(error)
+        finally:
+            _end(own_tasks, context)
 
     return asyncio.create_task(work(), name=f"run {context.run_id}")
+
+
+# The tasks that a run's code made; set only while such code executes.
+_own_tasks: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("own_tasks", default=None)
+
+
+def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Tasks of user code belong to their run: none outlives it, and none ends the daemon by `sys.exit`."""
+
+    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        own_tasks = _own_tasks.get()
+        if own_tasks is None:
+            return asyncio.Task(coroutine, loop=loop, **options)
+        task: asyncio.Task[Any] = asyncio.Task(_contained(coroutine), loop=loop, **options)
+        own_tasks.add(task)
+        task.add_done_callback(own_tasks.discard)
+        return task
+
+    loop.set_task_factory(make)
+
+
+async def _contained(coroutine: Awaitable[Any]) -> Any:
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        # asyncio would let these out of the event loop.
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _end(own_tasks: set[asyncio.Task[Any]], context: Context) -> None:
+    for task in own_tasks:
+        logger.warning("the run left a task behind, which is cancelled", run_id=context.run_id, task=task.get_name())
+        task.cancel()
 
 
 def _in_thread(function: Function, context: Context) -> asyncio.Future[Outcome]:
@@ -228,7 +267,9 @@ def _in_thread(function: Function, context: Context) -> asyncio.Future[Outcome]:
 
     def work() -> None:
         try:
-            outcome = _returned(function(context))
+            result = function(context)
+            # A decorated `async def` does not look like one.
+            outcome = _returned(asyncio.run(_awaited(result)) if hasattr(result, "__await__") else result)
         except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
             outcome = _raised(error)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -242,9 +283,16 @@ def _returned(result: object) -> Outcome:
     return Outcome(output_json="" if result is None else dumps(result))
 
 
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
 def _raised(error: BaseException) -> Outcome:
     if isinstance(error, NotJson):
         message = f"the task returned a value that is not JSON: {error}"
         return Outcome(error=RunError(message, ErrorCode.OUTPUT_INVALID))
-    told = describe(error)
-    return Outcome(error=RunError(told["message"], told["code"], dumps(told["detail"])))
+    try:
+        told = describe(error)
+        return Outcome(error=RunError(told["message"], told["code"], dumps(told["detail"])))
+    except BaseException:  # noqa: BLE001 - an exception's own text is user code too
+        return Outcome(error=RunError(f"{type(error).__name__}, which cannot be shown", ErrorCode.EXCEPTION))

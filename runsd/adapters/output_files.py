@@ -108,19 +108,38 @@ class EventReader:
 
     file: File
     line_limit: int
+    # Bytes of lines that were too long. They count as output, or a run could keep the daemon reading for ever.
+    skipped_bytes: int = 0
+    # None until the first read: then the file tells whether a former daemon stopped inside a line.
+    _is_skipping: bool | None = None
 
     def read(self, *, final: bool) -> list[Draft]:
         """The whole lines that are there. `final`: a last line without an end is whole as well."""
         size = max(BATCH_BYTES, self.line_limit + 1)
         data = self.file.read(size)
+        if self._is_skipping is None and data:
+            self._is_skipping = self.file.offset > 0 and self.file.read(1, self.file.offset - 1) != b"\n"
+        if self._is_skipping:
+            self._skip(data)
+            return []
         end = data.rfind(b"\n") + 1
         if end == 0 and len(data) > self.line_limit:
-            return self._skip_long_line(final=final)
+            self._is_skipping = True
+            self._skip(data)
+            return [self._complaint(f"is longer than the {self.line_limit:,} bytes that are allowed", data)]
         if final and len(data) < size:
             end = len(data)
         self.file.offset += end
         lines = data[:end].split(b"\n")
         return [draft for line in lines if (draft := self._draft(line)) is not None]
+
+    def _skip(self, data: bytes) -> None:
+        """On to behind the end of the line, which may not be there yet."""
+        line_end = data.find(b"\n")
+        self._is_skipping = line_end < 0
+        length = len(data) if line_end < 0 else line_end + 1
+        self.file.offset += length
+        self.skipped_bytes += length
 
     def _draft(self, line: bytes) -> Draft | None:
         if not line.strip():
@@ -132,21 +151,6 @@ class EventReader:
             return emitted(value["event_type"], value.get("payload", {}))
         except ValueError as error:
             return self._complaint(str(error), line)
-
-    def _skip_long_line(self, *, final: bool) -> list[Draft]:
-        """Finds the end of the line without keeping it; while it is not there, nothing."""
-        at = self.file.offset
-        begin = self.file.read(QUOTED_CHARACTERS)
-        while data := self.file.read(BATCH_BYTES, at):
-            line_end = data.find(b"\n")
-            at += len(data) if line_end < 0 else line_end + 1
-            if line_end >= 0:
-                break
-        else:
-            if not final:
-                return []
-        self.file.offset = at
-        return [self._complaint(f"is longer than the {self.line_limit:,} bytes that are allowed", begin)]
 
     def _complaint(self, wrong: str, line: bytes) -> Draft:
         quoted = line[:QUOTED_CHARACTERS].decode(errors="replace")

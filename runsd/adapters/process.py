@@ -20,19 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runsd.adapters.directory import AttemptDirectory
+from runsd.adapters.regular_file import read_small
 
 # The trap keeps the shell there through signals to the group; the command gets the defaults back.
 _SCRIPT = """
 set -C
-read -r boot </proc/sys/kernel/random/boot_id
-read -r stat </proc/$$/stat
-printf '%s\\n%s\\n' "$boot" "$stat" >"$1/process" || exit 125
+read -r _runsd_boot </proc/sys/kernel/random/boot_id
+read -r _runsd_stat </proc/$$/stat
+printf '%s\\n%s\\n' "$_runsd_boot" "$_runsd_stat" >"$1/process" || exit 125
 set +C
 trap : TERM INT HUP QUIT
-directory=$1
+_runsd_dir=$1
 ulimit -S -n "$3"
-cd -- "$2" 2>>"$1/stderr" && shift 3 && "$@" </dev/null >>"$directory/stdout" 2>>"$directory/stderr"
-echo $? >>"$directory/process"
+cd -- "$2" 2>>"$1/stderr" && shift 3 && (exec "$@") </dev/null >>"$_runsd_dir/stdout" 2>>"$_runsd_dir/stderr"
+echo $? >>"$_runsd_dir/process"
 """
 
 # The limit of open files that the daemon was started with: runs keep it when the daemon raises its own.
@@ -58,9 +59,9 @@ class Identity:
     def of_file(cls, file: Path) -> Identity | None:
         """None when there is none (yet), or the attempt was abandoned."""
         try:
-            boot_id, stat = file.read_text().splitlines()[:2]
+            boot_id, stat = (read_small(file) or "").splitlines()[:2]
             return cls(boot_id, int(stat.split(" ", 1)[0]), _start_time(stat))
-        except (FileNotFoundError, ValueError, IndexError):
+        except (ValueError, IndexError):
             return None
 
     def age_seconds(self) -> float:
@@ -68,8 +69,11 @@ class Identity:
         ticks = os.sysconf("SC_CLK_TCK")
         return max(time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_time / ticks, 0.0)
 
+    def is_of_this_boot(self) -> bool:
+        return self.boot_id == _boot_id()
+
     def is_alive(self) -> bool:
-        return self.boot_id == _boot_id() and _start_time_of(self.pid) == self.start_time
+        return self.is_of_this_boot() and _start_time_of(self.pid) == self.start_time
 
 
 async def claimed_identity(directory: AttemptDirectory) -> Identity | None:
@@ -81,7 +85,7 @@ async def claimed_identity(directory: AttemptDirectory) -> Identity | None:
     # The shell creates the file and writes to it at once; we may have come between the two.
     for _ in range(CLAIM_POLLS):
         identity = Identity.of_file(directory.process)
-        if identity is not None or directory.process.read_text() == ABANDONED:
+        if identity is not None or read_small(directory.process) == ABANDONED:
             return identity
         await asyncio.sleep(CLAIM_POLL_SECONDS)
     return None
@@ -205,7 +209,13 @@ def spawn(directory: AttemptDirectory, argv: Sequence[str], working_directory: P
         setsigdef=_DEFAULT_SIGNALS,
         file_actions=_QUIET,
     )
-    return Process(pid)
+    try:
+        return Process(pid)
+    except OSError:
+        # Nobody could supervise it: it must not go on beside another attempt.
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 # The shell's own descriptors: nothing of the daemon's terminal or journal reaches a run.

@@ -20,3 +20,12 @@ def open_regular(name: str | Path, directory: int | None = None) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "is not a regular file")
     return descriptor
+
+
+def read_small(file: Path, limit: int = 4096) -> str | None:
+    """The beginning of a small text; None when there is none to read."""
+    try:
+        with os.fdopen(open_regular(file), "rb") as opened:
+            return opened.read(limit).decode(errors="replace")
+    except OSError:
+        return None

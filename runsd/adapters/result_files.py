@@ -8,13 +8,15 @@ import signal
 from pathlib import Path
 
 from runsd.adapters.directory import AttemptDirectory
-from runsd.adapters.regular_file import open_regular
+from runsd.adapters.regular_file import open_regular, read_small
 from runsd.model.attempt import Outcome, exit_error
 from runsd.model.documents import checked_bytes
 from runsd.model.events import compact, is_utf8
 from runsd.model.run import ErrorCode, RunError
 
-ERROR_BYTES = 256 << 10
+ERROR_BYTES = 64 << 10
+MAX_MESSAGE = 4000
+MAX_CODE = 100
 
 
 def outcome_of(directory: AttemptDirectory, payload_limit: int) -> Outcome:
@@ -34,9 +36,10 @@ def outcome_of(directory: AttemptDirectory, payload_limit: int) -> Outcome:
 
 def _exit_status(file: Path) -> int | None:
     try:
-        return int(file.read_text().splitlines()[2])
-    except (FileNotFoundError, IndexError, ValueError):
+        status = int((read_small(file) or "").splitlines()[2])
+    except (IndexError, ValueError):
         return None
+    return status if 0 <= status <= 255 else None
 
 
 def _signal_name(status: int) -> str:
@@ -64,7 +67,7 @@ def _told_error(file: Path, fallback: RunError) -> RunError:
     text = compact(detail) if detail is not None else ""
     if not isinstance(message, str) or not isinstance(code, str) or not all(map(is_utf8, (message, code, text))):
         return fallback
-    return RunError(message, code, text)
+    return RunError(message[:MAX_MESSAGE], code[:MAX_CODE], text)
 
 
 def _read(file: Path, limit: int) -> bytes | None:

@@ -10,16 +10,19 @@ import errno
 import os
 import sys
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from runsd.adapters.base import AttemptSpec, Ended, NoRoom, Output, StartFailed
 from runsd.adapters.changes import FileChanges
-from runsd.adapters.environment import environment
+from runsd.adapters.environment import contract, environment
+from runsd.adapters.members import end_members
 from runsd.adapters.output_files import EventReader, File, TextReader
 from runsd.adapters.process import Identity, Process, claimed_identity, spawn
 from runsd.adapters.result_files import outcome_of
 from runsd.crashpoints import CrashPoint, passing
 from runsd.model.attempt import Offsets
 from runsd.model.events import Stream, log
+from runsd.model.run import ErrorCode
 from runsd.model.targets import Command, PythonCallable
 
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
@@ -47,8 +50,14 @@ class SubprocessAdapter:
     async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> ProcessExecution:
         identity = await claimed_identity(spec.directory)
         process = _attach(identity) if identity else None
+        if process is None:
+            # The shell is gone; what it started may not be, and would go on beside another attempt.
+            await end_members(contract(spec), self._grace_seconds)
         age = identity.age_seconds() if identity and process else 0.0
-        return ProcessExecution(spec, process, self._changes, offsets, self._grace_seconds, age)
+        execution = ProcessExecution(spec, process, self._changes, offsets, self._grace_seconds, age)
+        execution.never_began = identity is None
+        execution.is_of_another_boot = identity is not None and not identity.is_of_this_boot()
+        return execution
 
 
 def _argv(spec: AttemptSpec) -> tuple[str, ...]:
@@ -93,6 +102,8 @@ class ProcessExecution:
         self._stderr = TextReader(File(directory.stderr, offsets.stderr), Stream.STDERR)
         self._events = EventReader(File(directory.events, offsets.events), spec.limits.event_bytes)
         self._rest = Output()
+        self.never_began = False
+        self.is_of_another_boot = False
 
     async def output(self) -> AsyncGenerator[Output, None]:
         if self._process is not None:
@@ -100,8 +111,7 @@ class ProcessExecution:
                 yield batch
         while self._offsets() != (batch := self._read(final=True)).offsets:
             # The last batch is committed with the outcome, which saves short attempts a commit.
-            if self._rest.drafts:
-                yield self._rest
+            yield self._rest
             self._rest = batch
 
     async def _live_output(self, process: Process) -> AsyncGenerator[Output, None]:
@@ -110,7 +120,7 @@ class ProcessExecution:
             process.when_exited(watch.changed.set)
             while not process.exited.is_set():
                 watch.changed.clear()
-                if (batch := self._read(final=False)).drafts:
+                if self._offsets() != (batch := self._read(final=False)).offsets:
                     yield batch
                 elif not process.exited.is_set():
                     await watch.wait()
@@ -119,12 +129,13 @@ class ProcessExecution:
             await process.stop(self._grace_seconds)
 
     def _read(self, *, final: bool) -> Output:
+        skipped = self._events.skipped_bytes
         drafts = [
             *self._stdout.read(final=final),
             *self._stderr.read(final=final),
             *self._events.read(final=final),
         ]
-        return Output(drafts, self._offsets())
+        return Output(drafts, self._offsets(), self._events.skipped_bytes - skipped)
 
     def _offsets(self) -> Offsets:
         return Offsets(self._stdout.file.offset, self._stderr.file.offset, self._events.file.offset)
@@ -133,7 +144,10 @@ class ProcessExecution:
         if self._process is not None:
             await self._process.exited.wait()
         outcome = outcome_of(self._spec.directory, self._spec.limits.payload_bytes)
-        return Ended(outcome, self._rest)
+        if self.is_of_another_boot and outcome.error is not None:
+            # It was ended by the machine's shutdown, whatever status it had time to leave.
+            outcome = replace(outcome, interrupted=True, error=replace(outcome.error, code=ErrorCode.INTERRUPTED))
+        return Ended(replace(outcome, never_began=self.never_began), self._rest)
 
     async def stop(self, grace_seconds: float) -> None:
         if self._process is not None:

@@ -12,6 +12,7 @@ from runsd.model.run import Run, RunError, RunStatus, TriggerKind
 from runsd.model.targets import Definition, Problem, RunKind, Schema
 from runsd.model.times import MICROSECONDS
 
+MAX_SECONDS = 253_402_300_799
 KINDS = {RunKind.TASK: run_pb2.RUN_KIND_TASK, RunKind.WORKFLOW: run_pb2.RUN_KIND_WORKFLOW}
 STATUSES = {
     RunStatus.PENDING: run_pb2.RUN_STATUS_PENDING,
@@ -39,7 +40,9 @@ def timestamp(microseconds: int | None) -> Timestamp | None:
 
 
 def microseconds(message: Timestamp) -> int:
-    return message.seconds * MICROSECONDS + message.nanos // 1000
+    """Any timestamp that protobuf defines (years 1 to 9999) fits; what lies outside is taken to its edge."""
+    seconds = min(max(message.seconds, -MAX_SECONDS), MAX_SECONDS)
+    return seconds * MICROSECONDS + message.nanos // 1000
 
 
 def event_message(event: Event) -> run_pb2.Event:

@@ -27,6 +27,9 @@ logger = structlog.get_logger()
 
 DOMAIN = "runsd"
 DETAILS_KEY = "grpc-status-details-bin"
+# Clients take 8 KB of metadata, in which message and details travel, the message twice.
+MAX_TEXT = 1000
+MAX_VIOLATIONS = 10
 
 _CODES: dict[type[RunsdError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
@@ -80,10 +83,15 @@ def streaming(
 
 
 async def refuse(context: Context, error: RunsdError) -> NoReturn:
+    message = shortened(error.message)
     code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
     details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN), *_details(error)]
-    status = status_pb2.Status(code=code.value[0], message=error.message, details=map(_packed, details))
-    await context.abort(code, error.message, ((DETAILS_KEY, status.SerializeToString()),))
+    status = status_pb2.Status(code=code.value[0], message=message, details=map(_packed, details))
+    await context.abort(code, message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def shortened(text: str, limit: int = MAX_TEXT) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} …"
 
 
 async def _apologise(context: Context, error: Exception, method: str) -> NoReturn:
@@ -94,8 +102,10 @@ async def _apologise(context: Context, error: Exception, method: str) -> NoRetur
 def _details(error: RunsdError) -> list[Message]:
     if isinstance(error, InvalidRequest):
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations
+            error_details_pb2.BadRequest.FieldViolation(
+                field=shortened(v.field, 100), description=shortened(v.description, 200)
+            )
+            for v in error.violations[:MAX_VIOLATIONS]
         ]
         return [error_details_pb2.BadRequest(field_violations=violations)]
     if isinstance(error, NotFound):
@@ -106,7 +116,9 @@ def _details(error: RunsdError) -> list[Message]:
 
 
 def _resource(kind: str, name: str, description: str) -> Message:
-    info: Message = error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name, description=description)
+    info: Message = error_details_pb2.ResourceInfo(
+        resource_type=kind, resource_name=shortened(name, 200), description=shortened(description, 200)
+    )
     return info
 
 

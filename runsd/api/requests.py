@@ -42,6 +42,8 @@ def run_filter(request: runs_pb2.ListRunsRequest, project: str) -> RunFilter:
         for number in request.statuses
         if number not in STATUSES_BY_NUMBER
     ]
+    if request.kind not in (*KINDS_BY_NUMBER, 0):
+        faults.append(FieldViolation("kind", f"{request.kind} is no kind"))
     if request.metadata_json:
         try:
             checked_object(request.metadata_json, MAX_FILTER_BYTES)

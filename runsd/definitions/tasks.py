@@ -30,6 +30,7 @@ from runsd.model.targets import (
 DAEMON_VARIABLES = "RUNSD_"
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _REFERENCE = re.compile(rf"({_DOTTED}):({_DOTTED})")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEMAS = ("input_schema", "config_schema", "output_schema")
 _NOT_INPROCESS = ("env", "env_allowlist", "working_directory")
 
@@ -200,8 +201,8 @@ def _faults_of_options(id: str, options: TaskOptions, origin: Origin) -> Iterato
 def _fault_of_variable(name: str, value: str = "") -> str:
     if name.startswith(DAEMON_VARIABLES):
         return f"{name}: the daemon's own variables are never passed on"
-    if not name or "=" in name or "\0" in name + value:
-        return f"{name!r} is no variable that a process can be given: no name, or a '=' or NUL character in it"
+    if not _VARIABLE.fullmatch(name) or "\0" in value:
+        return f"{name!r} is no variable that a process can be given: letters, digits and _, no digit first, no NUL"
     return ""
 
 

@@ -22,6 +22,7 @@ from runsd.adapters.base import AttemptSpec, Ended, Execution, NoRoom, Output, S
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.schemas import violations
 from runsd.model.attempt import Ending, Outcome, StopReason, after_interruption, ending, stopped_error
+from runsd.model.errors import Stopping
 from runsd.model.events import Draft, EventType, Stream, decode, encode, log
 from runsd.model.record import Artifact
 from runsd.model.run import ErrorCode, Run, RunError
@@ -80,6 +81,12 @@ class Attempt:
             async with self._stopping_on_request(execution):
                 await self._record_output(execution)
                 return await execution.ended()
+        except (Stopping, asyncio.CancelledError):
+            raise
+        except Exception:
+            # A defect of ours: what cannot be supervised must not go on beside another attempt.
+            await execution.stop(0)
+            raise
         finally:
             await execution.close()
 
@@ -88,8 +95,14 @@ class Attempt:
         watcher = asyncio.create_task(self._stop_when_asked(execution))
         try:
             yield
-        finally:
+        except BaseException:
             watcher.cancel()
+            raise
+        else:
+            # A stop that has begun goes on to what the process left behind.
+            if not self._stop_requested.is_set():
+                watcher.cancel()
+        finally:
             with suppress(asyncio.CancelledError):
                 await watcher
 
@@ -106,7 +119,7 @@ class Attempt:
         async with aclosing(execution.output()) as batches:
             async for batch in batches:
                 output = self._within_limit(batch)
-                if output.drafts:
+                if output.drafts or output.skipped_bytes:
                     passing(CrashPoint.OUTPUT_READ)
                     await self._journal.insist(partial(self._append, output=output))
                     passing(CrashPoint.OUTPUT_COMMITTED)
@@ -115,12 +128,15 @@ class Attempt:
 
     def _within_limit(self, output: Output) -> Output:
         """The part of the output that the run may still write; past it the attempt is stopped."""
+        self._output_bytes += output.skipped_bytes
         for index, draft in enumerate(output.drafts):
             room = self.spec.limits.output_bytes - self._output_bytes
             self._output_bytes += len(draft.payload_json)
             if len(draft.payload_json) > room:
                 self.request_stop(StopReason.OUTPUT_LIMIT)
                 return Output([*output.drafts[:index], *_begin_of(draft, room)])
+        if self._output_bytes > self.spec.limits.output_bytes:
+            self.request_stop(StopReason.OUTPUT_LIMIT)
         return output
 
     def _append(self, transaction: Transaction, output: Output) -> None:
@@ -152,7 +168,9 @@ class Attempt:
         directory = self.spec.directory.artifacts
         if artifacts.is_empty(directory):
             return artifacts.Collected([], [])
-        return await anyio.to_thread.run_sync(artifacts.collect, directory, self.spec.run.attempt)
+        return await anyio.to_thread.run_sync(
+            artifacts.collect, directory, self.spec.run.attempt, abandon_on_cancel=True
+        )
 
     def _judged(self, outcome: Outcome) -> Outcome:
         """The outcome in the light of what the daemon did and what the definition demands."""

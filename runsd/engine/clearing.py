@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 import anyio.to_thread
+import structlog
 
 from runsd.crashpoints import CrashPoint, passing
+
+logger = structlog.get_logger()
 
 
 class Clearing:
@@ -26,7 +29,7 @@ class Clearing:
             await self._wake.wait()
             self._wake.clear()
             work, self._work = self._work, []
-            await anyio.to_thread.run_sync(_do_all, work)
+            await anyio.to_thread.run_sync(_do_all, work, abandon_on_cancel=True)
 
     def stop(self) -> None:
         self._stopping = True
@@ -35,5 +38,8 @@ class Clearing:
 
 def _do_all(work: list[Callable[[], None]]) -> None:
     for clear in work:
-        clear()
+        try:
+            clear()
+        except OSError as error:
+            logger.warning("files of a run could not be cleared", error=str(error))
         passing(CrashPoint.ATTEMPT_CLEARED)

@@ -23,9 +23,13 @@ from runsd.engine.execution import Executor, Workplace
 from runsd.engine.intake import Intake
 from runsd.engine.leftovers import clear_leftovers
 from runsd.engine.recovery import recover
+from runsd.model.errors import NotPossible
 from runsd.model.settings import Settings
 from runsd.model.targets import AdapterKind, Project, PythonCallable
 from runsd.store.store import Store
+
+# What is not cleared up by then is at the next start.
+CLEARING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class Engine:
         """Reads a project's definitions anew. Raises ProjectUnreadable, and then changes nothing."""
         old = self.catalog.project(project_id)
         project = await anyio.to_thread.run_sync(load_project, old.directory)
+        if project.id != old.id:
+            raise NotPossible(
+                "PROJECT_RENAMED",
+                f"the project's id was {old.id!r} and is {project.id!r} now; write it back, or start the daemon anew",
+            )
         forget_modules(old.directory)
         self.catalog.replace(project)
         self.dispatcher.limits_changed()
@@ -69,7 +78,8 @@ async def running_engine(
         await asyncio.wait([dispatching, leftovers])
         await executor.let_go()
         clearing.stop()
-        await asyncio.wait([clearing_up])
+        await asyncio.wait([clearing_up], timeout=CLEARING_SECONDS)
+        clearing_up.cancel()
     finally:
         changes.close()
 

@@ -30,6 +30,8 @@ from runsd.store.store import Store
 
 logger = structlog.get_logger()
 
+LET_GO_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
@@ -50,6 +52,8 @@ class Executor:
         self._group = group
         self._attempts: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Runs that were cancelled in the very commit that claimed them, before their attempt is known here.
+        self._cancelled_early: set[str] = set()
         self._when_finished: Callable[[Queued], None] = lambda queued: None
         workplace.store.journal.listen(self._on_commit)
 
@@ -66,11 +70,9 @@ class Executor:
         async def begin(spec: AttemptSpec) -> Execution:
             return await self._workplace.adapters[adapter].adopt(spec, offsets)
 
-        attempt = self._supervise(claimed, begin, offsets.total)
-        if claimed.run.cancel_requested:
-            attempt.request_stop(StopReason.CANCEL)
+        self._supervise(claimed, begin, offsets.total)
 
-    def _supervise(self, claimed: Claimed, begin: Begin, output_bytes: int = 0) -> Attempt:
+    def _supervise(self, claimed: Claimed, begin: Begin, output_bytes: int = 0) -> None:
         run, settings = claimed.run, self._workplace.settings
         attempt = Attempt(
             self._spec(claimed),
@@ -80,17 +82,19 @@ class Executor:
             output_bytes,
         )
         self._attempts[run.run_id] = attempt
+        if run.cancel_requested or run.run_id in self._cancelled_early:
+            self._cancelled_early.discard(run.run_id)
+            attempt.request_stop(StopReason.CANCEL)
         task = self._group.create_task(self._execute(claimed, attempt, begin), name=f"attempt of {run.run_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return attempt
 
     async def let_go(self) -> None:
         """Ends all supervision: processes go on, callables are cancelled."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=LET_GO_SECONDS)
 
     def _spec(self, claimed: Claimed) -> AttemptSpec:
         run, workplace = claimed.run, self._workplace
@@ -142,3 +146,10 @@ class Executor:
                 attempt = self._attempts.get(committed.run_id)
                 if attempt is not None:
                     attempt.request_stop(StopReason.CANCEL)
+                else:
+                    self._cancelled_early.add(committed.run_id)
+        for stored in commit.runs:
+            run = stored.run
+            if run.status.is_terminal and run.attempt and run.run_id not in self._attempts:
+                # It ended between two attempts; what they share is no longer needed.
+                self._clearing.add(self._workplace.files.attempt(run.run_id, run.attempt).clear_run)

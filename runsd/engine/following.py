@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+from runsd.model.errors import FieldViolation, InvalidRequest
 from runsd.model.events import Committed, Event
 from runsd.store.store import Store
 
@@ -67,6 +68,9 @@ async def project_events(
 
     `after` None is from now on. The first page comes at once, so that the reader knows its position.
     """
+    if after is not None and after > store.tail.position:
+        last = f"the last event has {store.tail.position}"
+        raise InvalidRequest([FieldViolation("after_position", f"{after} is past the end: {last}")])
     with store.tail.project(project) as channel:
         cursor = store.tail.position if after is None else after
         yield [], cursor

@@ -20,6 +20,7 @@ from runsd.store.store import Store
 from runsd.store.transaction import Transaction
 
 BATCH_MAX = 1000
+MAX_REASON = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,11 @@ class Intake:
         return await self.create(_again(run, record.documents, idempotency_key))
 
     async def cancel(self, run_id: str, reason: str) -> CancelAnswer:
-        """Raises NotFound."""
+        """Raises NotFound, InvalidRequest."""
+        if len(reason) > MAX_REASON:
+            raise InvalidRequest(
+                [FieldViolation("reason", f"has more than the {MAX_REASON} characters that are allowed")]
+            )
         return await self._store.journal.change(_cancellation(run_id, reason))
 
 

@@ -45,6 +45,8 @@ class Outcome:
     output_json: str = ""
     interrupted: bool = False
     may_retry: bool = True
+    # An interruption that came before anything was executed: whatever the policy, nothing was done twice.
+    never_began: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ def ending(run: Run, outcome: Outcome, retry: RetrySettings, now: int, chance: f
 
 def after_interruption(run: Run, outcome: Outcome, policy: OnInterrupt) -> Ending | None:
     """What follows an interruption: nothing, which is another attempt, or the run's failure."""
-    if run.status is not RunStatus.PENDING or not outcome.interrupted or may_go_on(run, policy):
+    if run.status is not RunStatus.PENDING or not outcome.interrupted:
+        return None
+    if outcome.never_began or may_go_on(run, policy):
         return None
     assert outcome.error is not None
     return Ending(EventType.FAILED, {"attempt": run.attempt, "error": error_payload(outcome.error)})

@@ -90,7 +90,7 @@ Payload = Mapping[str, Any]
 
 
 # Without spaces; made once, since making an encoder costs more than most values.
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def encode(value: object) -> str:
@@ -142,14 +142,19 @@ def emitted(event_type: object, payload: object) -> Draft:
     if event_type == EventType.PROGRESS:
         payload = _checked_progress(payload)
     text = compact(payload)
-    return Draft(event_type, text if is_utf8(text) else json.dumps(payload))
+    return Draft(event_type, text if is_utf8(text) else json.dumps(payload, allow_nan=False))
 
 
 def _checked_log(payload: dict[str, Any]) -> dict[str, Any]:
     text, stream = payload.get("text"), payload.get("stream", Stream.STDOUT.value)
     if not isinstance(text, str) or stream not in (Stream.STDOUT, Stream.STDERR):
         raise ValueError("the payload of 'log' must have 'text' (a string) and may have 'stream' (stdout or stderr)")
-    return {"stream": stream, "text": text}
+    return {"stream": stream, "text": without_surrogates(text)}
+
+
+def without_surrogates(text: str) -> str:
+    """Lone surrogates spelled out: the record shows this text, and no wire carries them."""
+    return text if is_utf8(text) else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _checked_progress(payload: dict[str, Any]) -> dict[str, Any]:

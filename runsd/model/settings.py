@@ -85,7 +85,7 @@ class Limits:
     """`payload_bytes` bounds a run's input and config, each; `output_bytes` what one attempt may write."""
 
     max_running: Annotated[int, Range(1, 10_000)] = 64
-    payload_bytes: Annotated[int, Range(1024, 64 * MIB)] = MIB
+    payload_bytes: Annotated[int, Range(1024, MIB)] = MIB
     event_bytes: Annotated[int, Range(1024, 16 * MIB)] = 256 * 1024
     logs_tail_bytes: Annotated[int, Range(0, 16 * MIB)] = 64 * 1024
     output_bytes: Annotated[int, Range(1024, 2**50)] = 1024 * MIB

@@ -111,6 +111,7 @@ class Context:
     def log(self, text: str) -> None:
         """Add a line to the run's log, as `print` would. A long one becomes several events."""
         line = text if text.endswith("\n") else f"{text}\n"
+        line = line.encode("utf-8", "backslashreplace").decode()  # lone surrogates, which no wire carries
         piece = max(self._event_bytes // 8, 1)  # JSON may take six characters for one
         for begin in range(0, len(line), piece):
             self._write("log", dumps({"stream": "stdout", "text": line[begin : begin + piece]}))

@@ -37,13 +37,20 @@ async def connect(file: Path, *, read_only: bool = False) -> Connection:
 
     def connector() -> sqlite3.Connection:
         # Transactions are begun and ended by hand.
-        connection = sqlite3.connect(file, isolation_level=None, cached_statements=256)
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
-        if read_only:
-            connection.execute("PRAGMA query_only = ON")
-        return connection
+        return sqlite3.connect(file, isolation_level=None, cached_statements=256)
 
-    connected = Connection(connector, iter_chunk_size=64)
-    await connected
-    return connected
+    connection = Connection(connector, iter_chunk_size=64)
+    await connection
+    try:
+        await connection.call(lambda c: _prepare(c, read_only))
+    except sqlite3.Error:
+        await connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")

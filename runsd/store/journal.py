@@ -41,6 +41,10 @@ DISK_FULL_RETRY_SECONDS = 1.0
 _DISK_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
+# A value too big, not representable, or against a constraint: it comes from one change of the batch.
+_OF_ONE_CHANGE = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError, UnicodeError)
+
+
 class FileGone(Exception):
     """SQLite writes on to a file that nobody can reach any more."""
 
@@ -128,6 +132,10 @@ class Journal:
         changes = [change for change, _ in wanted]
         try:
             outcomes, commit = await self._connection.call(lambda c: self._apply(c, changes))
+        except _OF_ONE_CHANGE as error:
+            self._counters = before
+            await self._without_the_culprit(wanted, error)
+            return
         except (sqlite3.Error, FileGone) as error:
             self._counters = before
             self._refuse(wanted, error)
@@ -136,6 +144,16 @@ class Journal:
             listener(commit)
         for (_, future), outcome in zip(wanted, outcomes, strict=True):
             _answer(future, outcome)
+
+    async def _without_the_culprit(
+        self, batch: list[tuple[Change[Any], asyncio.Future[Any]]], error: Exception
+    ) -> None:
+        """A value that no column takes fails the change that it is of, and no other."""
+        if len(batch) == 1:
+            _fail(batch[0][1], error)
+            return
+        for one in batch:
+            await self._commit([one])
 
     def _apply(self, connection: sqlite3.Connection, changes: list[Change[Any]]) -> tuple[list[Any], Commit]:
         """In the writer's thread: one transaction."""

@@ -71,7 +71,7 @@ class Place:
         try:
             text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
             direction, number, its_mark = text.split(":")
-            place = cls({"o": True, "n": False}[direction], int(number))
+            place = cls({"o": True, "n": False}[direction], min(int(number), NEWEST))
         except (ValueError, KeyError, binascii.Error):
             raise _invalid("is not a token of this list; take it from page_info of an earlier answer") from None
         if its_mark != mark:
@@ -114,7 +114,7 @@ def _page(
     rows: list[tuple[Any, ...]] = []
     size = 0
     for row in cursor:
-        length = sum(len(text) for text in row[1:4])
+        length = sum(len(value) for value in row if isinstance(value, str))
         if len(rows) == wanted.limit or (rows and size + length > page_bytes):
             return rows, True
         rows.append(row)

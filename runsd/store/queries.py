@@ -6,8 +6,8 @@ Every page is bounded in rows and in bytes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -57,26 +57,40 @@ class ActiveAttempt:
     offsets: Offsets
 
 
+class _Readers:
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        self._free = list(connections)
+        self._places = anyio.Semaphore(len(connections))
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[Connection]:
+        async with self._places:
+            connection = self._free.pop()
+            try:
+                yield connection
+            finally:
+                self._free.append(connection)
+
+
 class Queries:
     def __init__(
         self, connections: Sequence[Connection], logs_limit: int, when_failed: Callable[[Exception], None]
     ) -> None:
         """`when_failed` is told of a read that shows the database to be damaged or out of reach."""
         self._when_failed = when_failed
-        self._free = list(connections)
-        self._places = anyio.Semaphore(len(connections))
+        for_lists, *for_all_else = connections
+        self._quick = _Readers(for_all_else)
+        # A list may look at every run there is; the rest shall not wait for it.
+        self._lists = _Readers([for_lists])
         self._logs_limit = logs_limit
 
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        async with self._places:
-            connection = self._free.pop()
+    async def _read(self, query: Callable[[sqlite3.Connection], T], *, may_take_long: bool = False) -> T:
+        async with (self._lists if may_take_long else self._quick).one() as connection:
             try:
                 return await connection.call(query)
             except sqlite3.Error as error:
                 self._when_failed(error)
                 raise Stopping from error
-            finally:
-                self._free.append(connection)
 
     async def record(self, run_id: str) -> Record:
         """Raises NotFound."""
@@ -90,7 +104,7 @@ class Queries:
         return await self._read(lambda c: _known_runs(c, run_ids))
 
     async def runs(self, wanted: RunFilter) -> RunPage:
-        return await self._read(lambda c: list_runs(c, wanted, PAGE_BYTES))
+        return await self._read(lambda c: list_runs(c, wanted, PAGE_BYTES), may_take_long=True)
 
     async def events(self, run_id: str, after: int, limit: int, page_bytes: int = PAGE_BYTES) -> EventPage:
         """Raises NotFound."""

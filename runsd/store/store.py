@@ -18,7 +18,7 @@ from runsd.store.tail import Tail
 
 DATABASE = "runsd.db"
 LOCK = "runsd.lock"
-READERS = 2
+READERS = 3
 
 
 class StateDirectoryBusy(Exception):

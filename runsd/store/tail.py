@@ -34,8 +34,10 @@ def position(committed: Committed) -> int:
 class Channel:
     """The latest events in order of their cursor (event id, or position)."""
 
-    def __init__(self, cursor: Cursor, floor: int | None) -> None:
+    def __init__(self, cursor: Cursor, floor: int | None, *, ends: bool) -> None:
+        """`ends`: of one run, whose terminal event is the last."""
         self._cursor = cursor
+        self._ends = ends
         self._events: list[Committed] = []
         self._cursors: list[int] = []
         self._bytes = 0
@@ -87,8 +89,8 @@ class Channel:
         return bool(self._events) and self._events[-1].event.is_terminal
 
     async def wait(self, cursor: int) -> None:
-        """Until there is an event past `cursor`. Raises Stopping."""
-        while self.last <= cursor:
+        """Until there is an event past `cursor`, or none will come. Raises Stopping."""
+        while self.last <= cursor and not (self._ends and self.has_ended):
             if self._is_closed:
                 raise Stopping
             await self._changed.wait()
@@ -126,12 +128,12 @@ class Tail:
 
     @contextmanager
     def run(self, run_id: str) -> Iterator[Channel]:
-        with self._opened(self._runs, run_id, Channel(event_id, None)) as channel:
+        with self._opened(self._runs, run_id, Channel(event_id, None, ends=True)) as channel:
             yield channel
 
     @contextmanager
     def project(self, project: str) -> Iterator[Channel]:
-        with self._opened(self._projects, project, Channel(position, self.position)) as channel:
+        with self._opened(self._projects, project, Channel(position, self.position, ends=False)) as channel:
             yield channel
 
     @contextmanager

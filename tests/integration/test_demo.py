@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from runsd_client.commands.exit_status import ExitStatus
+from runsd_client.commands.programs import program, show_steps
 from runsd_client.commands.terminal import Screen
 from runsd_client.demo import daemon, show
 from runsd_client.demo.documentation import QUESTION, write_documentation
@@ -59,13 +60,33 @@ def test_demo_shows_everything(place: Path) -> None:
     out = result.stdout
     assert "\x1b" not in out
     assert """$ runs start task:sync-data --config '{"batchSize": 100}' --follow""" in out
-    assert '"message": "100 of 418 rows"' in out
+    assert " progress 24% 100 of 418 rows\n" in out
     assert '"inserted": 418' in out and '"unchanged": 418' in out
     assert out.count(" run.completed ") == 2 and out.count(" run.cancelled ") == 1
     assert "«" in out.split("$ sqlite3", 1)[1]
     assert "s left; cleaned up" in out
     listed = out.split("$ runs list\n", 1)[1].splitlines()[1:5]
     assert [line.split()[1] for line in listed] == ["cancelled", "completed", "completed", "completed"]
+    assert "--reason 'seen enough' # meanwhile" in out
+    assert not any(line != line.rstrip() for line in out.splitlines())
+
+
+def test_hints_can_be_typed_where_the_programs_are_not_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "my env" / "python"
+    python.parent.mkdir()
+    (python.parent / "runs").touch()
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = io.StringIO()
+    show_steps(Screen(out, io.StringIO()), [("runs list", "all"), ("runsd serve", "it is nowhere")])
+    first, second = out.getvalue().splitlines()
+    assert first.startswith(f"  '{tmp_path}/my env/runs' list")
+    assert second.startswith("  runsd serve")
+    assert first.index("#") == second.index("#")
+    (tmp_path / "runs").touch(mode=0o755)
+    assert program("runs") == "runs"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -250,7 +250,7 @@ async def test_nothing_is_left_of_ended_runs_but_artifacts(make_daemon: Callable
     reports = {path for path in left if path.name == "rows.csv"}
     assert len(reports) == 1
     note = Path("artifacts", kept.run_id[-2:], f"{kept.run_id}.1", "note.txt")
-    assert left - reports == {note, Path("null.json"), Path("runsd.db"), Path("runsd.lock")}
+    assert left - reports == {note, Path("runsd.db"), Path("runsd.lock")}
     assert not list(daemon.state.glob("attempts/*/*")) and not list(daemon.state.glob("kept/*/*"))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from runsd_client import Event, InvalidRequestError, Run, RunsClient, RunStatus
-from runsd_client.cli import app
+from runsd_client.commands.app import app
 from runsd_client.demo.daemon import own_daemon
 from runsd_client.starter import creation
 from runsd_client.starter.creation import FILES, create_project, project_id_of

@@ -83,12 +83,12 @@ async def test_corrupt_database_stops_the_daemon_and_names_the_file(make_daemon:
     damaged = database.read_bytes()
     daemon.launch()
     assert daemon.wait() == 1
-    assert any(str(database) in line["event"] for line in daemon.log[-3:])
+    assert any(str(database) in line["event"] for line in daemon.log[-3:]), daemon.log
     assert database.read_bytes() == damaged, "nothing is written on"
     database.write_bytes(b"not a database" * 1000)
     daemon.launch()
     assert daemon.wait() == 1
-    assert any(str(database) in line["event"] for line in daemon.log[-3:])
+    assert any(str(database) in line["event"] for line in daemon.log[-3:]), daemon.log
     assert not any("Traceback" in line["event"] for line in daemon.log)
 
 

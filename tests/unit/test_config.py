@@ -165,3 +165,22 @@ def test_parsing_an_address_s_target_gives_it_back(text: str) -> None:
     except ValueError:
         return
     assert ListenAddress.parse(str(address)) == address
+
+
+def test_directories_of_a_systemd_unit_are_the_defaults(tmp_path: Path) -> None:
+    unit = {
+        "STATE_DIRECTORY": "/var/lib/runsd:/var/lib/second",
+        "RUNTIME_DIRECTORY": "/run/runsd",
+        "CONFIGURATION_DIRECTORY": str(tmp_path),
+    }
+    settings = load(environ=unit)
+    assert settings.state_dir == Path("/var/lib/runsd")
+    assert [str(address) for address in settings.listen] == ["unix:/run/runsd/runsd.sock"]
+    file = written(tmp_path, 'state_dir = "/srv/runsd"\n[limits]\nmax_running = 3\n')
+    settings = load(environ=unit)
+    assert (settings.state_dir, settings.limits.max_running) == (Path("/srv/runsd"), 3)
+    file.write_text("limits = 3\n")
+    assert any(problem.startswith(str(file)) for problem in problems(environ=unit))
+    other = tmp_path / "other.toml"
+    other.write_text("")
+    assert load(other, environ=unit).state_dir == Path("/var/lib/runsd")

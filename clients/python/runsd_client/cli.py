@@ -1,111 +1,22 @@
-"""The `runs` command: registers the commands, and turns errors into a line and an exit status."""
+"""The program `runs`. What it is made of need not be installed: the library does without."""
 
 from __future__ import annotations
 
-import io
-import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
 
-import typer
-from typer.core import TyperGroup
-
-from runsd_client.commands import artifacts, definitions, endings, records, start, starter, streams
-from runsd_client.commands.exit_status import ExitStatus, status_of_error
-from runsd_client.commands.terminal import Screen
-from runsd_client.errors import RunsError
-from runsd_client.version import __version__
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "start": start.start,
-    "get": records.get,
-    "list": records.list_runs,
-    "events": streams.events,
-    "logs": streams.logs,
-    "wait": endings.wait,
-    "cancel": endings.cancel,
-    "retry": start.retry,
-    "targets": definitions.targets,
-    "artifacts": artifacts.artifacts,
-    "watch": streams.watch,
-    "reload": definitions.reload,
-    "init": starter.init,
-    "demo": starter.demo,
-}
-
-
-class RunsGroup(TyperGroup):
-    """The outermost edge: whatever a command raises leaves as one line, never as a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            _discard_stdout()
-            raise typer.Exit(ExitStatus.CLOSED_PIPE) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(ExitStatus.INTERRUPTED) from None
-        except RunsError as error:
-            Screen().error(error.message)
-            raise typer.Exit(status_of_error(error)) from None
-        except OSError as error:
-            Screen().error(f"{error.filename or 'error'}: {error.strerror or error}")
-            raise typer.Exit(ExitStatus.FAILED) from None
-
-
-app = typer.Typer(
-    name="runs",
-    cls=RunsGroup,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
-for name, command in COMMANDS.items():
-    app.command(name)(command)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        Screen().line(("runs", ""), (__version__, ""))
-        raise typer.Exit
-
-
-@app.callback()
-def runs(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Create durable runs, follow them live, and find out what became of them.
-
-    A run executes a target: task:<id> or workflow:<id>. It goes on whatever happens to this command.
-
-    Exit status: 0 done (or the run completed), 1 the run failed, 2 wrong usage, 3 the run was
-    cancelled, 4 no daemon answers.
-    """
+_OF_THE_EXTRA = {"typer", "click", "rich"}
+_REFUSED = 2
 
 
 def main() -> None:
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
-    # A run's integers may have any size; Python's limit guards servers.
-    sys.set_int_max_str_digits(0)
     try:
-        app(prog_name="runs")
-    except Exception as error:  # noqa: BLE001
-        Screen().error(f"defect of this command: {type(error).__name__}: {error}; please report it")
-        sys.exit(ExitStatus.FAILED)
-
-
-def _discard_stdout() -> None:
-    """Nobody reads any more; the interpreter's last flush must not complain."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (io.UnsupportedOperation, ValueError):
-        sys.stdout = io.StringIO()
+        from runsd_client.commands import app
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_THE_EXTRA:
+            raise
+        sys.stderr.write(f"runs: install `runsd-client[cli]` to use this command; {error.name} is missing\n")
+        sys.exit(_REFUSED)
+    app.main()
 
 
 if __name__ == "__main__":

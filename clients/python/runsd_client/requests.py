@@ -92,15 +92,23 @@ class RunFilters(TypedDict, total=False):
 
 
 def task_run(target: str, options: RunOptions) -> NewRun:
+    _refuse_unknown("create_task_run", options)
     return NewRun(_target_of_kind(RunKind.TASK, target), **options)
 
 
 def workflow_run(workflow_id: str | None, target: str | None, options: RunOptions) -> NewRun:
     """Of a workflow by its id or as a target; where both are given they must agree."""
+    _refuse_unknown("create_workflow_run", options)
     by_id = f"{RunKind.WORKFLOW}:{workflow_id}" if workflow_id else None
     if by_id and target and by_id != target:
         raise _invalid("target", f"{target!r} is not the workflow {workflow_id!r}; give one of them")
     return NewRun(_target_of_kind(RunKind.WORKFLOW, by_id or target or ""), **options)
+
+
+def _refuse_unknown(method: str, options: RunOptions) -> None:
+    unknown = options.keys() - RunOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"{method}() has no option {min(unknown)!r}; the options are those of NewRun")
 
 
 def create_request(run: NewRun, settings: Settings, project: str) -> runs_pb2.CreateRunRequest:

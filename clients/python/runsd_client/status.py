@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,9 @@ _ACCESS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 # What gRPC itself says under other codes when a connection breaks in the middle of a call.
 _BROKEN_CONNECTION = ("RST_STREAM", "Stream removed", "Socket closed", "GOAWAY")
+
+# What gRPC writes before the cause: a code, the address again, and what everybody sees.
+_NOISE = re.compile(r"([A-Z_]+: )?((ipv4|ipv6|unix)\S*: )?(Failed to connect to remote host: )?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,6 @@ def _unreachable(failure: _Failure, address: str) -> UnreachableError:
         return UnreachableError(f"{failure.message} ({address})", address, code=code, reason=reason)
     if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return UnreachableError(f"the daemon at {address} does not answer", address, code=code, reason=reason)
-    cause = failure.message.rpartition("error: ")[2]
+    cause = _NOISE.sub("", failure.message.rpartition("error: ")[2], count=1)
     message = f"no daemon at {address}: {cause}; `runsd serve` starts one, RUNSD_ADDRESS names another"
     return UnreachableError(message, address, code=code, reason=reason)

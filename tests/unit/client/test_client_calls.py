@@ -45,6 +45,13 @@ def test_both_clients_have_the_same_methods() -> None:
     assert {"create_task_run", "follow", "download_artifact"} < public(RunsClient).keys()
 
 
+def test_an_unknown_option_is_named_with_the_method(client: RunsClient) -> None:
+    with pytest.raises(TypeError, match=r"create_task_run\(\) has no option 'nonsense'"):
+        client.create_task_run("task:a", nonsense=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"create_workflow_run\(\) has no option 'nonsense'"):
+        client.create_workflow_run("w", nonsense=1)  # type: ignore[call-arg]
+
+
 def test_options_of_a_run_are_the_fields_of_new_run() -> None:
     assert RunOptions.__annotations__.keys() | {"target"} == NewRun.__dataclass_fields__.keys()
 

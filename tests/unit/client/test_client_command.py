@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pty
@@ -10,13 +11,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 from runsd_client import __version__
-from runsd_client.cli import COMMANDS, app
+from runsd_client.commands import connection
+from runsd_client.commands.app import COMMANDS, app
+from runsd_client.commands.terminal import Screen
+from runsd_client.errors import UnreachableError
 from runsd_client.proto import definitions_pb2, run_pb2
 from typer.testing import CliRunner, Result
 
@@ -78,7 +85,7 @@ def test_documents_from_a_file_and_stdin(daemon: FakeDaemon, tmp_path: Path) -> 
         (["--metadata", ""], ["no JSON", '{"team": "data"}']),
         (["--config", "@/nowhere.json"], ["cannot read /nowhere.json: No such file"]),
         (["--priority", "high"], ["--priority"]),
-        (["--input", "1e400"], ["input_json"]),
+        (["--input", "1e400"], ["runs: --input: "]),
     ],
 )
 def test_wrong_usage_is_explained(daemon: FakeDaemon, arguments: list[str], said: list[str]) -> None:
@@ -89,10 +96,49 @@ def test_wrong_usage_is_explained(daemon: FakeDaemon, arguments: list[str], said
 
 
 def test_what_the_daemon_refuses_is_wrong_usage(daemon: FakeDaemon) -> None:
-    refused = Failure(grpc.StatusCode.INVALID_ARGUMENT, "target: is none", "INVALID_REQUEST", (("target", "x"),))
+    refused = Failure(grpc.StatusCode.INVALID_ARGUMENT, "target: x", "INVALID_REQUEST", (("target", "x"),))
     daemon.state.failures["CreateRun"].append(refused)
     result = runs("start", "sync")
-    assert (result.exit_code, result.stderr) == (2, "runs: target: is none\n")
+    assert (result.exit_code, result.stderr) == (2, "runs: target: x\n")
+
+
+def test_what_is_refused_is_named_as_it_was_typed(daemon: FakeDaemon) -> None:
+    faults = {
+        "config_json": "at $: no",
+        "input_json": "no",
+        "metadata_json": "no",
+        "backoff_limit": "no",
+        "timeout_seconds": "no",
+        "expires_after_seconds": "must be more than start_after_seconds",
+        "after_event_id": "no 'run_id'",
+        "page_token": "no",
+        "statuses[1]": "7 is no status",
+        "created_by": "no",
+    }
+    message = "; ".join(f"{field}: {said}" for field, said in faults.items())
+    failure = Failure(grpc.StatusCode.INVALID_ARGUMENT, message, "INVALID_REQUEST", tuple(faults.items()))
+    daemon.state.failures["CreateRun"].append(failure)
+    assert runs("start", "task:a").stderr == (
+        "runs: --config: at $: no; --input: no; --metadata: no; --retries: no; --timeout: no;"
+        " --expires: must be more than --delay; --after: no 'run_id'; --page-token: no; --status: 7 is no status;"
+        " created_by: no\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, 2),
+        (grpc.StatusCode.NOT_FOUND, 2),
+        (grpc.StatusCode.ALREADY_EXISTS, 2),
+        (grpc.StatusCode.FAILED_PRECONDITION, 2),
+        (grpc.StatusCode.UNAUTHENTICATED, 2),
+        (grpc.StatusCode.DATA_LOSS, 1),
+    ],
+)
+def test_a_refusal_is_not_a_run_that_failed(daemon: FakeDaemon, code: grpc.StatusCode, status: int) -> None:
+    daemon.state.failures["CreateRun"].append(Failure(code, "no", "NO"))
+    assert runs("start", "task:typo", "--wait").exit_code == status
 
 
 ENDINGS = [
@@ -119,7 +165,8 @@ def test_start_exits_as_the_run_ends(
     result = runs("start", "task:a", how)
     finishing.join()
     assert result.exit_code == exit_code
-    assert run_pb2.RunStatus.Name(status).removeprefix("RUN_STATUS_").lower() in result.stdout
+    ending = run_pb2.RunStatus.Name(status).removeprefix("RUN_STATUS_").lower()
+    assert f"run-1 {ending}\n" in result.stdout
 
 
 def test_follow_as_json_ends_with_the_record(daemon: FakeDaemon) -> None:
@@ -164,16 +211,38 @@ def test_get(daemon: FakeDaemon) -> None:
     )
     shown = runs("get", run_id).stdout
     assert "name             Sync\\x1b\n" in shown
+    assert "error            exit_code: no\n" in shown
     assert "exit_code        0\n" in shown
     assert shown.endswith("logs\none\ntwo\n")
     assert value(runs("get", run_id, "--json"))["error"]["code"] == "exit_code"
+
+
+def test_get_shows_a_traceback_as_lines(daemon: FakeDaemon) -> None:
+    detail = {"type": "ValueError", "traceback": 'Traceback:\n  File "tasks.py"\nValueError: no\n'}
+    error = run_pb2.RunError(message="ValueError: no", code="exception", detail_json=json.dumps(detail))
+    failed = daemon.add_run(error=error, status=run_pb2.RUN_STATUS_FAILED)
+    assert runs("get", failed).stdout.endswith(
+        'error            exception: ValueError: no\nerror detail     {"type": "ValueError"}\n'
+        'traceback\nTraceback:\n  File "tasks.py"\nValueError: no\n'
+    )
+    odd = daemon.add_run(error=run_pb2.RunError(message="no", code="own", detail_json='{"traceback": [1]}'))
+    assert runs("get", odd).stdout.endswith('error detail     {"traceback": [1]}\n')
+
+
+def test_list_shows_how_long_a_run_has_been_executing(daemon: FakeDaemon) -> None:
+    run = daemon.state.runs[daemon.add_run()]
+    run.started_at.FromDatetime(datetime.now(UTC) - timedelta(hours=2, minutes=3, seconds=30))
+    daemon.add_run(status=run_pb2.RUN_STATUS_PENDING)
+    executing, pending = runs("list").stdout.splitlines()[1:]
+    assert executing.endswith("  2h 3m")
+    assert pending.endswith("Z")
 
 
 def test_list(daemon: FakeDaemon) -> None:
     for n in range(3):
         daemon.add_run(name=f"name {n}\n")
     result = runs("list", "--limit", "2")
-    assert result.stdout.splitlines()[0].split() == ["RUN", "STATUS", "TARGET", "NAME", "CREATED", "DURATION"]
+    assert result.stdout.splitlines()[0].split() == ["RUN", "STATUS", "TARGET", "NAME", "CREATED", "TOOK"]
     assert len(result.stdout.splitlines()) == 3
     assert "2027-01-15T08:00:00.000Z" in result.stdout
     assert "--page-token 2" in result.stderr
@@ -210,7 +279,8 @@ def test_events(daemon: FakeDaemon) -> None:
     daemon.emit(run_id, "my.event", {"a": [1]})
     shown = runs("events", run_id, "--limit", "10").stdout.splitlines()
     assert shown[1] == "out"
-    assert shown[2] == '2027-01-15T08:00:00.002Z my.event {"a": [1]}'
+    assert shown[0] == "1 2027-01-15T08:00:00.000Z run.created"
+    assert shown[2] == '3 2027-01-15T08:00:00.002Z my.event {"a": [1]}'
     page = value(runs("events", run_id, "--after", "1", "--limit", "1", "--json"))
     assert [e["event_id"] for e in page["data"]] == [2]
     assert runs("events", run_id, "--follow", "--limit", "1").exit_code == 2
@@ -223,6 +293,18 @@ def test_events_follow(daemon: FakeDaemon) -> None:
     finishing.join()
     assert [e["event_type"] for e in lines(result)] == ["run.created", "run.failed"]
     assert result.exit_code == 0
+
+
+def test_events_follow_ends_as_wait_does(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run(error=run_pb2.RunError(message="no\nmore", code="exit_code"), duration_ms=75)
+    daemon.finish(run_id, run_pb2.RUN_STATUS_FAILED, output=[1])
+    followed, waited = runs("events", run_id, "-f"), runs("wait", run_id)
+    assert waited.stdout == "run-1 failed 75ms\n[1]\n"
+    assert waited.stderr == "runs: exit_code: no more\n"
+    assert followed.stdout.endswith(f"run.failed\n{waited.stdout}")
+    assert followed.stderr == waited.stderr
+    listed = runs("events", run_id)
+    assert (listed.stdout.splitlines()[-1].split()[-1], listed.stderr) == ("run.failed", "")
 
 
 def test_logs_are_byte_exact(daemon: FakeDaemon) -> None:
@@ -244,15 +326,15 @@ def test_cancel_several(daemon: FakeDaemon) -> None:
     first = daemon.add_run()
     second = daemon.add_run(status=run_pb2.RUN_STATUS_COMPLETED)
     result = runs("cancel", first, "nowhere", second, "--reason", "enough")
-    assert result.exit_code == 1
-    assert result.stdout == "run-1 cancelled \nrun-2 completed had ended already\n"
+    assert result.exit_code == 2
+    assert result.stdout == "run-1 cancelled\nrun-2 completed had ended already\n"
     assert result.stderr == "runs: there is no run 'nowhere'\n"
     assert [a["cancelled"] for a in lines(runs("cancel", first, second, "--json"))] == [False, False]
 
 
 def test_retry_of_what_has_not_failed(daemon: FakeDaemon) -> None:
     result = runs("retry", daemon.add_run())
-    assert (result.exit_code, result.stderr) == (1, "runs: run run-1 has not failed\n")
+    assert (result.exit_code, result.stderr) == (2, "runs: run run-1 has not failed\n")
 
 
 def test_targets_and_reload(daemon: FakeDaemon) -> None:
@@ -261,13 +343,18 @@ def test_targets_and_reload(daemon: FakeDaemon) -> None:
         definitions_pb2.Target(target="task:a", adapter="subprocess", description="Does a"),
         definitions_pb2.Target(target="task:b", problems=[problem]),
     ]
-    for command in ("targets", "reload"):
+    for command, status in (("targets", 0), ("reload", 2)):
         result = runs(command)
+        assert result.exit_code == status
         assert "task:a  subprocess  ok      Does a\n" in result.stdout
         assert "runs.toml: tasks.b: no command" in result.stderr
-        shown = value(runs(command, "--json"))
+        result = runs(command, "--json")
+        assert result.exit_code == status
+        shown = json.loads(result.stdout)
         assert [t["target"] for t in shown["data"]] == ["task:a", "task:b"]
     assert shown["problems"][0]["key"] == "tasks.b"
+    daemon.state.targets.pop()
+    assert runs("reload").exit_code == 0
 
 
 def test_artifacts(daemon: FakeDaemon, tmp_path: Path) -> None:
@@ -293,13 +380,54 @@ def test_an_artifact_with_a_hostile_name(daemon: FakeDaemon, tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
-def test_no_daemon(daemon: FakeDaemon) -> None:
+@pytest.fixture
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Of the client, which does not wait for them to be over."""
+    waited: list[float] = []
+    monkeypatch.setattr("runsd_client.sync_client.time", SimpleNamespace(sleep=waited.append, monotonic=time.monotonic))
+    return waited
+
+
+def test_no_daemon(daemon: FakeDaemon, delays: list[float]) -> None:
     daemon.stop()
     for arguments in (["list"], ["start", "task:a", "--follow"], ["wait", "r"], ["events", "r", "-f"]):
         result = runs(*arguments)
         assert (result.exit_code, result.stdout) == (4, "")
         assert result.stderr.count("\n") == 1
         assert "`runsd serve` starts one" in result.stderr
+        assert 2.5 <= sum(delays) <= 3.5
+        delays.clear()
+
+
+def test_a_daemon_that_is_just_starting(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon.stop()
+    waited: list[float] = []
+
+    def start_late(seconds: float) -> None:
+        waited.append(seconds)
+        if sum(waited) > 1:
+            daemon.start()
+            time.sleep(seconds)  # gRPC does not look again at once
+
+    monkeypatch.setattr("runsd_client.sync_client.time", SimpleNamespace(sleep=start_late, monotonic=time.monotonic))
+    result = runs("start", "task:a")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "run-1\n", "")
+
+
+@pytest.mark.parametrize(("is_terminal", "noted"), [(True, [0.88, 1.76, 5.0]), (False, [5.0])])
+def test_who_waits_is_told_and_a_log_of_lost_connections(is_terminal: bool, noted: list[float]) -> None:
+    err = io.StringIO()
+    file = SimpleNamespace(isatty=lambda: is_terminal, write=err.write, flush=err.flush)
+    told = connection.teller(Screen(io.StringIO(), file))  # type: ignore[arg-type]
+    for delay in (0.22, 0.44, 0.88, 1.76, 5.0):
+        told(UnreachableError("gone", "unix:/d"), delay)
+    assert err.getvalue().count("no daemon at unix:/d; next try in") == len(noted)
+
+
+def test_a_refused_connection_is_said_without_noise(delays: list[float]) -> None:
+    assert runs("list", "--address", "127.0.0.1:1").stderr.startswith(
+        "runs: no daemon at 127.0.0.1:1: Connection refused; `runsd serve`"
+    )
 
 
 def test_a_wrong_address_is_wrong_usage() -> None:
@@ -320,6 +448,24 @@ def test_help_and_version() -> None:
     for name in COMMANDS.keys() - {"init", "demo"}:
         shown = runs(name, "--help").stdout
         assert all(option in shown for option in ("--address", "--project", "--json"))
+
+
+def test_help_says_what_json_is_and_how_it_exits() -> None:
+    shown = runs("--help").stdout
+    assert all(f"\n    {status} " in shown for status in (0, 1, 2, 3, 4, 130))
+    start = " ".join(runs("start", "--help").stdout.split())
+    assert "{accepted, duplicate, run}; with --wait the run; with --follow an event a line, and last the run" in start
+    assert "0.0" not in start
+    assert "default: 0" not in runs("events", "--help").stdout
+    for name in COMMANDS.keys() - {"init", "demo"}:
+        assert "Write JSON: " in runs(name, "--help").stdout
+
+
+def test_the_library_alone_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; import runsd_client.cli as c; c.main()"
+    result = subprocess.run([sys.executable, "-c", code, "list"], capture_output=True, text=True, check=False)
+    said = "runs: install `runsd-client[cli]` to use this command; typer is missing\n"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", said)
 
 
 def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -369,21 +515,48 @@ def test_a_closed_pipe_is_quiet(daemon: FakeDaemon) -> None:
     assert (following.returncode, said) == (141, b"")
 
 
+def on_a_terminal(*arguments: str, columns: int = 200) -> tuple[int, bytes]:
+    """The exit status, and all that the terminal got."""
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    with process(*arguments, stdout=theirs, stderr=theirs, stdin=theirs, env=environ) as running:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+        status = running.wait(10)
+    os.close(ours)
+    return status, shown
+
+
 def test_on_a_real_terminal(daemon: FakeDaemon) -> None:
     run_id = daemon.add_run(name="\x1b]0;owned\x07")
-    ours, theirs = pty.openpty()
-    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
-    with process("list", stdout=theirs, stderr=theirs, stdin=theirs, env=environ) as listing:
-        assert listing.wait(10) == 0
-    os.close(theirs)
-    shown = b""
-    while chunk := _read(ours):
-        shown += chunk
-    os.close(ours)
+    status, shown = on_a_terminal("list")
+    assert status == 0
     assert run_id.encode() in shown
     assert b"\x1b[34mrunning" in shown
     assert b"\\x1b]0;owned\\x07" in shown
     assert b"\x1b]0" not in shown
+
+
+def test_a_list_on_a_narrow_terminal_breaks_no_target(daemon: FakeDaemon) -> None:
+    daemon.add_run(target="task:one-with-a-long-name", name="n" * 30)
+    _, shown = on_a_terminal("list", columns=50)
+    assert b"task:one-with-a-long-name" in shown
+    assert b"nnnnnnnn" not in shown.replace(b"\n", b"")
+    assert shown.count(b"\n") == 2
+
+
+def test_events_of_a_finished_run_on_a_terminal_are_all_there(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run()
+    for n in range(2):
+        daemon.emit(run_id, "progress", {"fraction": n / 2, "message": "so far"})
+    daemon.finish(run_id)
+    _, listed = on_a_terminal("events", run_id, "--limit", "10")
+    assert b"0% so far" in listed and b"50% so far" in listed
+    _, followed = on_a_terminal("events", run_id, "--follow")
+    assert b"50% so far" not in followed
+    assert b"\x1b[32mcompleted" in followed
 
 
 def _read(terminal: int) -> bytes:
@@ -394,7 +567,7 @@ def _read(terminal: int) -> bytes:
 
 
 def test_a_defect_is_one_line() -> None:
-    code = "import runsd_client.cli as c; c.app = lambda **_: 1 / 0; c.main()"
+    code = "import runsd_client.commands.app as c; c.app = lambda **_: 1 / 0; c.main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (result.returncode, result.stdout) == (1, b"")
     assert result.stderr.startswith(b"runs: defect of this command: ZeroDivisionError")

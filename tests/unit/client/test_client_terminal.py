@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runsd_client.commands.event_display import EventDisplay
+from rich.cells import cell_len
+from runsd_client.commands.event_display import EventDisplay, show_watched
+from runsd_client.commands.event_text import describe
 from runsd_client.commands.formats import age, duration
 from runsd_client.commands.streams import log_bytes
+from runsd_client.commands.tables import Column, fitted
 from runsd_client.commands.terminal import Screen, escape_controls, on_one_line, plain_table, write_output
-from runsd_client.values import Event
+from runsd_client.values import Event, WatchedEvent
 
 
 class Output(io.TextIOWrapper):
@@ -127,7 +132,7 @@ def test_output_is_shown_as_itself_and_lines_begin_at_the_left() -> None:
     to, out, _ = screen(False)
     log = {"stream": "stdout", "text": "half a li"}
     show([("log", log), ("log", {"stream": "stderr", "text": "ne"}), ("my.event", {"a": 1}), ("log", None)], to)
-    assert out.written() == 'half a line\n- my.event {"a": 1}\n- log \n'
+    assert out.written() == 'half a line\n3 - my.event {"a": 1}\n4 - log\n'
 
 
 def test_a_long_payload_is_cut_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +140,7 @@ def test_a_long_payload_is_cut_on_a_terminal_only(monkeypatch: pytest.MonkeyPatc
     to, out, _ = screen(True, monkeypatch)
     show(event, to)
     assert len(out.written()) == 81
+    assert out.written().startswith("  1 - my.event")
     assert out.written().endswith("x…\n")
     to, out, _ = screen(False)
     show(event, to)
@@ -144,7 +150,202 @@ def test_a_long_payload_is_cut_on_a_terminal_only(monkeypatch: pytest.MonkeyPatc
 def test_progress_in_a_pipe_is_a_line() -> None:
     to, out, _ = screen(False)
     show([("progress", {"fraction": 0.5, "message": "half"})], to)
-    assert out.written() == '- progress {"fraction": 0.5, "message": "half"}\n'
+    assert out.written() == "1 - progress 50% half\n"
+
+
+ERROR = {"code": "exception", "message": "ValueError: no\nsuch " + "x" * 80, "detail": {"traceback": "T"}}
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_how_an_attempt_ends_is_readable_and_never_cut(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    to, out, _ = screen(is_terminal, monkeypatch)
+    again = {"attempt": 1, "start_after": "2026", "delay_seconds": 1.5, "exit_code": 1, "error": ERROR}
+    show(
+        [
+            ("run.retrying", again),
+            ("run.interrupted", {"attempt": 2, "error": {"message": "gone", "code": "interrupted"}}),
+            ("run.failed", {"attempt": 3, "error": ERROR}),
+            ("run.completed", {"exit_code": 0, "output": ["y" * 90]}),
+            ("run.completed", {"exit_code": 0}),
+        ],
+        to,
+    )
+    failure = f"exception: ValueError: no such {'x' * 80}"
+    assert [line.strip() for line in out.written().splitlines()] == [
+        f"1 - run.retrying {failure} (attempt 1, next in 1.5 s)",
+        "2 - run.interrupted interrupted: gone (attempt 2)",
+        f"3 - run.failed {failure} (attempt 3)",
+        f'4 - run.completed ["{"y" * 90}"]',
+        "5 - run.completed",
+    ]
+    assert " \n" not in out.written()
+
+
+@pytest.mark.parametrize(
+    ("event_type", "payload", "said"),
+    [
+        (
+            "run.created",
+            {
+                "run_id": "r1",
+                "project": "p",
+                "kind": "task",
+                "target": "task:a",
+                "root_run_id": "r1",
+                "name": "Sync data",
+                "idempotency_key": "k",
+                "input": {"n": 1},
+            },
+            'task:a name="Sync data" input={"n": 1} project=p idempotency_key=k',
+        ),
+        ("run.created", {"run_id": "r2", "target": "task:a", "root_run_id": "r1"}, "task:a root_run_id=r1"),
+        ("run.started", {"attempt": 1, "adapter": "subprocess"}, "attempt=1 adapter=subprocess"),
+        ("run.cancelled", {"reason": "seen enough"}, "seen enough"),
+        ("run.cancelled", {"attempt": 1, "exit_code": 143}, "attempt=1 exit_code=143"),
+        ("run.failed", {"error": "odd"}, '{"error": "odd"}'),
+        ("run.created", [1], "[1]"),
+        ("progress", {"fraction": "odd"}, '{"fraction": "odd"}'),
+        ("progress", {"fraction": 2, "message": None}, "100%"),
+        ("my.event", {"run_id": "x"}, '{"run_id": "x"}'),
+    ],
+)
+def test_what_an_event_says(event_type: str, payload: object, said: str) -> None:
+    assert describe(Event(1, event_type, payload, None)) == said
+
+
+def test_lines_have_no_blanks_at_their_end() -> None:
+    to, out, _ = screen(False)
+    to.line(("run-1", "bold"), ("", "red"), ("completed", ""), ("", ""))
+    assert out.written() == "run-1 completed\n"
+
+
+def test_progress_that_is_listed_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    to, out, _ = screen(True, monkeypatch)
+    with EventDisplay(to, bar=False) as display:
+        for number in (1, 2):
+            display.show(Event(number, "progress", {"fraction": number / 2, "message": "so far"}, None))
+    assert out.written() == "  1 - progress 50% so far\n  2 - progress 100% so far\n"
+
+
+Fancy = Callable[[int], tuple[Screen, Output, Output]]
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def fancy(monkeypatch: pytest.MonkeyPatch) -> Fancy:
+    """A terminal that can do all, of the given width."""
+
+    def of_width(width: int) -> tuple[Screen, Output, Output]:
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", str(width))
+        return screen(True)
+
+    return of_width
+
+
+@pytest.mark.parametrize("width", [20, 50, 80, 100])
+@pytest.mark.parametrize("fraction", [0.25, None])
+def test_a_bar_leaves_room_for_what_ctrl_c_writes(fancy: Fancy, width: int, fraction: float | None) -> None:
+    to, out, _ = fancy(width)
+    show([("progress", {"fraction": fraction, "message": "a long message 表 " * 20})], to)
+    shown = [line.rstrip() for line in re.split(r"[\r\n]", CODES.sub("", out.written())) if "━" in line]
+    assert shown
+    assert all(cell_len(line) <= width - 3 for line in shown)
+    assert all("a long" in line and "…" in line for line in shown if width >= 50)
+    assert fraction is None or all(line.endswith("25%") for line in shown)
+
+
+def test_what_is_noted_beside_a_bar_stands_above_it(fancy: Fancy) -> None:
+    to, out, err = fancy(80)
+    with EventDisplay(to) as display:
+        display.show(Event(1, "progress", {"fraction": 0.5}, None))
+        to.note("no daemon")
+        display.close()
+        to.note("afterwards")
+    assert "no daemon\n" in CODES.sub("", out.written())
+    assert "no daemon" not in err.written()
+    assert "afterwards" in err.written()
+
+
+def test_a_line_that_a_bar_interrupts_stays_one_line(fancy: Fancy) -> None:
+    to, out, _ = fancy(80)
+    log = {"stream": "stdout"}
+    show(
+        [
+            ("log", {**log, "text": "whole\nparti"}),
+            ("log", {**log, "text": "al"}),
+            ("progress", {"fraction": 0.5}),
+            ("log", {**log, "text": " done\n"}),
+        ],
+        to,
+    )
+    assert "partial done\n" in out.written()
+    assert "whole\npartial\r\x1b[2K" in out.written()
+
+
+def test_a_line_too_long_to_be_taken_back_ends_before_the_bar(fancy: Fancy) -> None:
+    to, out, _ = fancy(80)
+    show([("log", {"stream": "stdout", "text": "x" * 80}), ("progress", {"fraction": 0.5})], to)
+    assert "x" * 80 + "\n" in out.written()
+
+
+def watched(event_type: str, payload: object) -> WatchedEvent:
+    run_id = "01a21035-ce27-7497-810e-bbb7e7721ef8"
+    return WatchedEvent(42, run_id, "task:sync-data", Event(1, event_type, payload, None))
+
+
+@pytest.mark.parametrize("width", [50, 80, 100])
+def test_watched_events_fit_a_terminal(fancy: Fancy, width: int) -> None:
+    to, out, _ = fancy(width)
+    text = "one\ntwo" + "o" * 100 + "\n"
+    for event in (watched("run.failed", {"error": ERROR}), watched("log", {"stream": "stdout", "text": text})):
+        show_watched(to, event)
+    failed, first, second = CODES.sub("", out.written()).splitlines()
+    assert max(map(len, (failed, first, second))) <= width
+    assert failed.startswith("   42 - e7721ef8 task:sync-data run.failed")
+    assert first == "   42 - e7721ef8 task:sync-data log one"
+    assert second.startswith("   42 - e7721ef8 task:sync-data log two")
+
+
+def test_a_watched_target_is_said_once() -> None:
+    to, out, _ = screen(False)
+    show_watched(to, watched("run.created", {"target": "task:sync-data", "input": 1}))
+    assert out.written().endswith(" task:sync-data run.created input=1\n")
+
+
+def test_watched_events_are_whole_in_a_pipe() -> None:
+    to, out, _ = screen(False)
+    show_watched(to, watched("run.failed", {"error": ERROR, "attempt": 1}))
+    run_id = "01a21035-ce27-7497-810e-bbb7e7721ef8"
+    failure = f"exception: ValueError: no such {'x' * 80} (attempt 1)"
+    assert out.written() == f"42 - {run_id} task:sync-data run.failed {failure}\n"
+
+
+COLUMNS = (Column("RUN", 0), Column("TARGET", 1, least=6), Column("NAME", 3, least=4), Column("TOOK", 2))
+ROW = (("r" * 10, ""), ("task:target", ""), ("a name", ""), ("12ms", ""))
+
+
+@pytest.mark.parametrize(
+    ("room", "titles", "shown"),
+    [
+        (100, "RUN TARGET NAME TOOK", ["task:target", "a name", "12ms"]),
+        (35, "RUN TARGET NAME TOOK", ["task:target", "a n…", "12ms"]),
+        (34, "RUN TARGET TOOK", ["task:target", "12ms"]),
+        (20, "RUN TARGET", ["task:ta…"]),
+        (17, "RUN TOOK", ["12ms"]),
+        (5, "RUN", []),
+    ],
+)
+def test_columns_that_do_not_fit_are_cut_or_left_out(room: int, titles: str, shown: list[str]) -> None:
+    found, rows = fitted(COLUMNS, [ROW], room)
+    assert " ".join(found) == titles
+    assert [text for text, _ in rows[0]] == ["r" * 10, *shown]
+
+
+def test_an_empty_column_is_left_out() -> None:
+    assert fitted(COLUMNS, [(*ROW[:2], ("", ""), ROW[3])], 100)[0] == ["RUN", "TARGET", "TOOK"]
+    assert fitted(COLUMNS, [], 100)[0] == ["RUN", "TARGET", "NAME", "TOOK"]
 
 
 def test_progress_on_a_terminal_is_a_bar_that_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def artifacts(
     ] = None,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("{data}")] = False,
 ) -> None:
     """List or download the files that a run left.
 

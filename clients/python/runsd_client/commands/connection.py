@@ -11,25 +11,34 @@ import typer
 from runsd_client.commands.exit_status import ExitStatus
 from runsd_client.commands.terminal import Screen
 from runsd_client.errors import RunsError, UnreachableError
-from runsd_client.retrying import RetryPolicy
+from runsd_client.retrying import OnRetry, RetryPolicy
 
 if TYPE_CHECKING:
     from runsd_client.sync_client import RunsClient
 
-# A person waits for the answer; a daemon that is not there should not take long to say so.
-_POLICY = RetryPolicy(retries=2, initial_seconds=0.25, max_seconds=5.0)
-_WORTH_A_NOTE_SECONDS = 0.75
+# About 3 s in all: the daemon may have been started a moment ago, and a person waits for the answer.
+_POLICY = RetryPolicy(retries=4, initial_seconds=0.22, max_seconds=5.0)
+_WORTH_A_NOTE_SECONDS = 0.6
+# Longer than any delay before the first answer: a connection was lost, and that belongs in a log too.
+_LOST_SECONDS = 2.5
 
 
 def connect(address: str | None, project: str | None, screen: Screen) -> RunsClient:
     from runsd_client.sync_client import RunsClient
 
+    return RunsClient(address, project=project, retry=_POLICY, on_retry=teller(screen))
+
+
+def teller(screen: Screen) -> OnRetry:
+    """Says on `screen` what is waited for."""
+    noted_from = _WORTH_A_NOTE_SECONDS if screen.err.isatty() else _LOST_SECONDS
+
     def tell(error: RunsError, delay: float) -> None:
-        if delay >= _WORTH_A_NOTE_SECONDS:
+        if delay >= noted_from:
             what = f"no daemon at {error.address}" if isinstance(error, UnreachableError) else error.message
             screen.note(f"{what}; next try in {delay:.0f} s")
 
-    return RunsClient(address, project=project, retry=_POLICY, on_retry=tell)
+    return tell
 
 
 @contextmanager

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from runsd_client.commands import options
 from runsd_client.commands.connection import connect
+from runsd_client.commands.exit_status import ExitStatus
 from runsd_client.commands.formats import show_targets
 from runsd_client.commands.terminal import Screen
 
 
-def targets(address: options.Address = None, project: options.Project = None, as_json: options.Json = False) -> None:
+def targets(
+    address: options.Address = None,
+    project: options.Project = None,
+    as_json: Annotated[bool, options.as_json("{data}")] = False,
+) -> None:
     """List what can be run, and what is broken."""
     screen = Screen()
     with connect(address, project, screen) as client:
@@ -22,17 +31,24 @@ def targets(address: options.Address = None, project: options.Project = None, as
             screen.error(f"{target.target}: {problem}")
 
 
-def reload(address: options.Address = None, project: options.Project = None, as_json: options.Json = False) -> None:
+def reload(
+    address: options.Address = None,
+    project: options.Project = None,
+    as_json: Annotated[bool, options.as_json("{data, problems}")] = False,
+) -> None:
     """Read the definitions anew.
 
-    Runs that execute are not disturbed.
+    Runs that execute are not disturbed. Where some are broken the exit status is 2, and what is good
+    is taken up all the same.
     """
     screen = Screen()
     with connect(address, project, screen) as client:
         answer = client.reload()
     if as_json:
         screen.json(answer.to_dict())
-        return
-    show_targets(screen, answer.data)
-    for problem in answer.problems:
-        screen.error(str(problem))
+    else:
+        show_targets(screen, answer.data)
+        for problem in answer.problems:
+            screen.error(str(problem))
+    if answer.problems:
+        raise typer.Exit(ExitStatus.REFUSED)

@@ -22,17 +22,17 @@ def cancel(
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("{cancelled, run} a line")] = False,
 ) -> None:
     """Ask runs to end. One that has ended already is left as it is.
 
-    With --json there is an answer a line.
+    The exit status is 2 when there is none of an id; the others are asked all the same.
     """
     screen = Screen()
     with connect(address, project, screen) as client:
         done = [_cancel(client, run_id, reason, screen, as_json) for run_id in run_ids]
     if not all(done):
-        raise typer.Exit(ExitStatus.FAILED)
+        raise typer.Exit(ExitStatus.REFUSED)
 
 
 def _cancel(client: RunsClient, run_id: str, reason: str, screen: Screen, as_json: bool) -> bool:
@@ -59,7 +59,7 @@ def wait(
     ] = None,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("the run")] = False,
 ) -> None:
     """Wait until a run has ended. Exit status: 0 completed, 1 failed, 3 cancelled."""
     screen = Screen()

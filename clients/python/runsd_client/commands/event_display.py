@@ -1,19 +1,16 @@
-"""Events for a person, as they come: output as itself, progress as a bar, the rest as lines."""
+"""Events for a person, as they come: output as itself, the rest as lines, progress as a bar if wanted."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-from runsd_client.commands.terminal import Screen, on_one_line
-from runsd_client.documents import display_json
+from runsd_client.commands.event_text import describe, log_stream, log_text
+from runsd_client.commands.progress_bar import ProgressBar
+from runsd_client.commands.terminal import Screen
 from runsd_client.values import Event, WatchedEvent, rfc3339
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 _EVENT_STYLES = {
     "run.completed": "bold green",
@@ -22,19 +19,26 @@ _EVENT_STYLES = {
     "run.retrying": "yellow",
     "run.interrupted": "yellow",
 }
-_LEAST_OF_A_PAYLOAD = 40
+_NEVER_CUT = frozenset({"run.completed", "run.failed", "run.retrying", "run.interrupted"})
 _STREAM_STYLES = {"stderr": "yellow", "system": "dim"}
+_WIDTH_OF_ID = 3
+_WIDTH_OF_POSITION = 5
+# Enough to tell runs apart that are watched at the same time.
+_END_OF_RUN_ID = 8
+_LONGEST_LINE = 1000
 
 
 class EventDisplay:
-    """Output need not end with its line, so it is known where the cursor is.
+    """Output need not end with its line, so it is known what stands in the cursor's.
 
-    A bar stands below the last line; while there is one, output comes in whole lines.
+    On a terminal progress is a bar, with `bar`. It stands below the last line; while there is one,
+    output comes in whole lines.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, *, bar: bool = True) -> None:
         self._screen = screen
-        self._in_line = False
+        self._wants_bar = bar and screen.is_terminal
+        self._unfinished = ""
         self._held_back = ""
         self._bar: ProgressBar | None = None
 
@@ -47,11 +51,10 @@ class EventDisplay:
         self.close()
 
     def show(self, event: Event) -> None:
-        payload = event.payload if isinstance(event.payload, Mapping) else {}
-        if event.event_type == "log" and isinstance(payload.get("text"), str):
-            self._output(payload["text"], str(payload.get("stream")))
-        elif event.event_type == "progress" and self._screen.is_terminal:
-            self._progress(payload)
+        if (text := log_text(event)) is not None:
+            self._output(text, log_stream(event))
+        elif event.event_type == "progress" and self._wants_bar:
+            self._progress(event)
         else:
             if event.is_terminal:
                 self.close()
@@ -66,77 +69,69 @@ class EventDisplay:
 
     def _output(self, text: str, stream: str) -> None:
         if self._bar is not None:
-            text = self._held_back + text
-            text, newline, self._held_back = text.rpartition("\n")
+            text, newline, self._held_back = (self._held_back + text).rpartition("\n")
             text += newline
         if text:
             self._screen.text(text, _STREAM_STYLES.get(stream, ""))
-            self._in_line = not text.endswith("\n")
+            self._unfinished = (self._unfinished + text).rpartition("\n")[2][-_LONGEST_LINE:]
 
-    def _progress(self, payload: Mapping[str, Any]) -> None:
+    def _progress(self, event: Event) -> None:
         if self._bar is None:
-            self._end_line()
+            self._make_room()
             self._bar = ProgressBar(self._screen)
+        payload = event.payload if isinstance(event.payload, Mapping) else {}
         self._bar.update(payload.get("fraction"), payload.get("message"))
+
+    def _make_room(self) -> None:
+        """For the bar; a line that is not finished comes back as a whole one."""
+        if self._unfinished and self._screen.take_back(self._unfinished):
+            self._held_back, self._unfinished = self._unfinished, ""
+        else:
+            self._end_line()
 
     def _line(self, event: Event) -> None:
         self._end_line()
-        self._screen.line(*event_parts(self._screen, event))
+        number = str(event.event_id)
+        self._screen.line(
+            (number.rjust(_WIDTH_OF_ID) if self._screen.is_terminal else number, "dim"),
+            (_time(self._screen, event.created_at), "dim"),
+            (event.event_type, _style(event)),
+            (describe(event), ""),
+            cut=event.event_type not in _NEVER_CUT,
+        )
 
     def _end_line(self) -> None:
-        if self._held_back or self._in_line:
+        if self._held_back or self._unfinished:
             self._screen.text(f"{self._held_back}\n")
-        self._held_back, self._in_line = "", False
-
-
-class ProgressBar:
-    """A run's progress, on a terminal; `fraction` that is no number makes it go to and fro."""
-
-    def __init__(self, screen: Screen) -> None:
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-        self._progress: Progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            console=screen.console,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task: TaskID = self._progress.add_task("", total=None)
-
-    def update(self, fraction: Any, message: Any) -> None:
-        is_known = isinstance(fraction, (int, float)) and math.isfinite(fraction)
-        self._progress.update(
-            self._task,
-            description=on_one_line(message) if isinstance(message, str) else None,
-            total=1.0 if is_known else None,
-            completed=min(1.0, max(0.0, fraction)) if is_known else None,
-        )
-        self._progress.start()
-
-    def close(self) -> None:
-        self._progress.stop()
+        self._held_back, self._unfinished = "", ""
 
 
 def show_watched(screen: Screen, watched: WatchedEvent) -> None:
-    time, *rest = event_parts(screen, watched.event)
-    screen.line(time, (watched.run_id, "cyan"), (watched.target, ""), *rest)
+    """A line, or one for each line of output; on a terminal none is longer than that."""
+    event = watched.event
+    written = log_text(event)
+    # The target is there already.
+    texts = (
+        [describe(event).removeprefix(f"{watched.target} ")]
+        if written is None
+        else written.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    )
+    style = "" if written is None else _STREAM_STYLES.get(log_stream(event), "")
+    position = str(watched.position)
+    for text in texts:
+        screen.line(
+            (position.rjust(_WIDTH_OF_POSITION) if screen.is_terminal else position, "dim"),
+            (_time(screen, event.created_at), "dim"),
+            (watched.run_id[-_END_OF_RUN_ID:] if screen.is_terminal else watched.run_id, "cyan"),
+            (watched.target, ""),
+            (event.event_type, _style(event)),
+            (text, style),
+            cut=True,
+        )
 
 
-def event_parts(screen: Screen, event: Event) -> list[tuple[str, str]]:
-    """Time, type and payload, of which a terminal gets what fits a line."""
-    time = _time(screen, event.created_at)
-    payload = "" if event.payload in (None, {}) else display_json(event.payload)
-    if screen.is_terminal:
-        room = screen.console.width - len(time) - len(event.event_type) - 2
-        payload = _cut(payload, max(room, _LEAST_OF_A_PAYLOAD))
-    return [(time, "dim"), (event.event_type, _EVENT_STYLES.get(event.event_type, "bold")), (payload, "")]
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def _style(event: Event) -> str:
+    return _EVENT_STYLES.get(event.event_type, "bold")
 
 
 def _time(screen: Screen, moment: datetime | None) -> str:

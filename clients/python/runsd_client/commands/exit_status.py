@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from runsd_client.errors import ConfigurationError, InvalidRequestError, RunsError, UnreachableError
+from runsd_client.errors import (
+    AlreadyExistsError,
+    ConfigurationError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+    RunsError,
+    UnreachableError,
+)
 from runsd_client.values import RunStatus
 
 
 class ExitStatus(IntEnum):
-    """What a script can tell from `$?`."""
+    """What a script can tell from `$?`. FAILED is a run that failed, REFUSED one that was not made."""
 
     COMPLETED = 0
     FAILED = 1
-    USAGE = 2
+    REFUSED = 2
     CANCELLED = 3
     UNREACHABLE = 4
     INTERRUPTED = 130
     CLOSED_PIPE = 141
 
 
+_REFUSALS = (InvalidRequestError, NotFoundError, AlreadyExistsError, PreconditionError, ConfigurationError)
 _OF_RUNS = {RunStatus.COMPLETED: ExitStatus.COMPLETED, RunStatus.CANCELLED: ExitStatus.CANCELLED}
 
 
@@ -30,5 +39,4 @@ def status_of_run(status: RunStatus) -> ExitStatus:
 def status_of_error(error: RunsError) -> ExitStatus:
     if isinstance(error, UnreachableError):
         return ExitStatus.UNREACHABLE
-    wrong_address = isinstance(error, ConfigurationError) and error.code == "INVALID_ARGUMENT"
-    return ExitStatus.USAGE if wrong_address or isinstance(error, InvalidRequestError) else ExitStatus.FAILED
+    return ExitStatus.REFUSED if isinstance(error, _REFUSALS) else ExitStatus.FAILED

@@ -27,7 +27,6 @@ Project = Annotated[
         help="Else RUNSD_PROJECT; not needed where the daemon has one project.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON with the names of the run record.")]
 RunId = Annotated[str, typer.Argument(help="The id of a run.", show_default=False)]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show its events until it ends; exit as it ended.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it ends; exit as it ended.")]
@@ -36,6 +35,11 @@ Metadata = Annotated[
     str | None,
     typer.Option("--metadata", metavar="JSON", help='Labels: a JSON object, such as {"team": "a"}.'),
 ]
+
+
+def as_json(shape: str) -> Any:
+    """The option --json of a command, with what it then writes."""
+    return typer.Option("--json", help=f"Write JSON: {shape}.")
 
 
 def read_json_option(option: str, text: str | None, example: str) -> Any:

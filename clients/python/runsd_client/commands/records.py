@@ -21,7 +21,7 @@ def get(
     run_id: options.RunId,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("the run")] = False,
 ) -> None:
     """Show a run."""
     screen = Screen()
@@ -52,7 +52,7 @@ def list_runs(
     every_page: Annotated[bool, typer.Option("--all", help="All pages.")] = False,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("{data, page_info}")] = False,
 ) -> None:
     """List runs, newest first."""
     filters: RunFilters = {

@@ -34,13 +34,21 @@ Timeout = Annotated[
     typer.Option("--timeout", metavar="SECONDS", help="How long one attempt may take; 0 is without limit."),
 ]
 Retries = Annotated[int | None, typer.Option("--retries", metavar="COUNT", help="Retries after the first attempt.")]
-Delay = Annotated[float, typer.Option("--delay", metavar="SECONDS", help="Do not start before that many seconds.")]
+Delay = Annotated[
+    float,
+    typer.Option("--delay", metavar="SECONDS", help="Do not start before that many seconds.", show_default=False),
+]
 Expires = Annotated[
-    float, typer.Option("--expires", metavar="SECONDS", help="Fail unless started in that many seconds.")
+    float,
+    typer.Option("--expires", metavar="SECONDS", help="Fail unless started in that many seconds.", show_default=False),
 ]
 ConcurrencyKey = Annotated[
     str,
     typer.Option("--concurrency-key", metavar="KEY", help="Of the runs with the key, one executes at a time."),
+]
+AnswerAsJson = Annotated[
+    bool,
+    options.as_json("{accepted, duplicate, run}; with --wait the run; with --follow an event a line, and last the run"),
 ]
 
 
@@ -61,12 +69,12 @@ def start(
     wait: options.Wait = False,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: AnswerAsJson = False,
 ) -> None:
     """Create a run.
 
     Writes its id, and returns at once unless told to --follow or --wait: then the exit status is 0
-    for a run that completed, 1 failed, 3 cancelled.
+    for a run that completed, 1 failed, 3 cancelled. It is 2 where no run was made.
     """
     from runsd_client.requests import NewRun
 
@@ -98,7 +106,7 @@ def retry(
     wait: options.Wait = False,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: AnswerAsJson = False,
 ) -> None:
     """Run again what failed or was cancelled.
 
@@ -121,10 +129,12 @@ def after_creation(
         _show_answer(answer, screen, as_json)
         return
     with run_goes_on(run_id, screen):
-        run = _followed(client, run_id, screen, as_json) if follow else client.wait(run_id)
+        if follow and not as_json:
+            screen.note(f"run {run_id}")
+        run = follow_events(client, run_id, screen, as_json) if follow else client.wait(run_id)
     if as_json:
         screen.json(run.to_dict(), in_stream=follow)
-    elif not follow:
+    else:
         show_ending(screen, run)
     raise typer.Exit(status_of_run(run.status))
 
@@ -139,21 +149,15 @@ def _show_answer(answer: CreateAnswer, screen: Screen, as_json: bool) -> None:
         screen.note(f"follow it with `runs events {run_id} --follow`")
 
 
-def _followed(client: RunsClient, run_id: str, screen: Screen, as_json: bool) -> Run:
-    if not as_json:
-        screen.note(f"run {run_id}")
-    follow_events(client, run_id, screen, as_json)
-    return client.get(run_id)
-
-
-def follow_events(client: RunsClient, run_id: str, screen: Screen, as_json: bool, after_event_id: int = 0) -> None:
-    """Shows events as they come, to the terminal one."""
+def follow_events(client: RunsClient, run_id: str, screen: Screen, as_json: bool, after_event_id: int = 0) -> Run:
+    """Shows events as they come, to the terminal one; returns the run as it ended."""
     with EventDisplay(screen) as display:
         for event in client.follow(run_id, after_event_id=after_event_id):
             if as_json:
                 screen.json(event.to_dict(), in_stream=True)
             else:
                 display.show(event)
+    return client.get(run_id)
 
 
 def _user() -> str:

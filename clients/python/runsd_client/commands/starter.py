@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from runsd_client.commands.programs import show_steps
 from runsd_client.commands.terminal import Screen
 
 _NEXT = (
@@ -35,14 +36,12 @@ def init(
         ("project", ""), (project_id, "bold"), (f"in {directory}; start reading at {directory / 'runs.toml'}", "")
     )
     screen.line(("next:", ""))
-    commands = [command.format(directory=shlex.quote(str(directory))) for command, _ in _NEXT]
-    width = max(map(len, commands))
-    for command, (_, meaning) in zip(commands, _NEXT, strict=True):
-        screen.line((f"  {command:<{width}} ", "bold"), (f"# {meaning}", "dim"))
+    quoted = shlex.quote(str(directory))
+    show_steps(screen, [(command.format(directory=quoted), meaning) for command, meaning in _NEXT])
 
 
 def demo() -> None:
-    """See it work: a daemon of its own, three runs, an index to ask.
+    """See it work: a daemon of its own, four runs, an index to ask.
 
     Everything is in a temporary directory, which is gone afterwards. Takes some seconds.
     """

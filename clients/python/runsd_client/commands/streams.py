@@ -12,6 +12,7 @@ import typer
 from runsd_client.commands import options
 from runsd_client.commands.connection import connect, run_goes_on
 from runsd_client.commands.event_display import EventDisplay, show_watched
+from runsd_client.commands.formats import show_ending
 from runsd_client.commands.start import follow_events
 from runsd_client.commands.terminal import Screen, write_output
 from runsd_client.values import Event, Page
@@ -22,20 +23,31 @@ FollowStream = Annotated[bool, typer.Option("--follow", "-f", help="Go on until 
 def events(
     run_id: options.RunId,
     follow: FollowStream = False,
-    after: Annotated[int, typer.Option("--after", metavar="EVENT", help="Only events after this one.")] = 0,
-    limit: Annotated[int, typer.Option("--limit", help="How many, 1 to 1000; not with --follow.")] = 0,
+    after: Annotated[
+        int,
+        typer.Option("--after", metavar="EVENT", help="Only events after this one, by number.", show_default=False),
+    ] = 0,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", help="How many, 1 to 1000; else 100. Not with --follow.", show_default=False),
+    ] = 0,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("{data, page_info}; with --follow an event a line")] = False,
 ) -> None:
-    """Show a run's events."""
+    """Show a run's events, each with its number.
+
+    With --follow they are shown as they come, and how the run ended at last.
+    """
     if follow and limit:
         raise typer.BadParameter("--limit does not go with --follow", param_hint="--limit")
     screen = Screen()
     with connect(address, project, screen) as client:
         if follow:
             with run_goes_on(run_id, screen):
-                follow_events(client, run_id, screen, as_json, after)
+                run = follow_events(client, run_id, screen, as_json, after)
+            if not as_json:
+                show_ending(screen, run)
             return
         page = client.events(run_id, after_event_id=after, limit=limit)
     _show_page(screen, page, run_id, as_json)
@@ -45,7 +57,7 @@ def _show_page(screen: Screen, page: Page[Event], run_id: str, as_json: bool) ->
     if as_json:
         screen.json(page.to_dict())
         return
-    with EventDisplay(screen) as display:
+    with EventDisplay(screen, bar=False) as display:
         for event in page.data:
             display.show(event)
     if page.data and page.page_info.next:
@@ -57,7 +69,7 @@ def logs(
     follow: FollowStream = False,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("an event a line")] = False,
 ) -> None:
     """Write what a run wrote.
 
@@ -99,11 +111,11 @@ def watch(
     ] = None,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: options.Json = False,
+    as_json: Annotated[bool, options.as_json("{position, run_id, target, event} a line")] = False,
 ) -> None:
     """Show the events of all runs as they come.
 
-    It goes on until Ctrl-C.
+    Each has its position first, for --after. It goes on until Ctrl-C.
     """
     screen = Screen()
     with connect(address, project, screen) as client:

@@ -47,6 +47,8 @@ class Screen:
         self.out = sys.stdout if out is None else out
         self.err = sys.stderr if err is None else err
         self.is_terminal = self.out.isatty()
+        # A bar is redrawn below all that goes through `console`, and spoilt by what does not.
+        self.has_bar = False
         for file in (self.out, self.err):
             if isinstance(file, io.TextIOWrapper):
                 file.reconfigure(errors="backslashreplace")
@@ -67,15 +69,30 @@ class Screen:
             self.out.write(text)
             self.out.flush()
 
-    def line(self, *parts: tuple[str, str]) -> None:
-        """One line of parts, each with its style."""
+    def line(self, *parts: tuple[str, str], cut: bool = False) -> None:
+        """One line of the parts that are not empty, each with its style; `cut` to a terminal's width."""
+        shown = [(on_one_line(text), style) for text, style in parts if text]
         if not self.is_terminal:
-            self.text(" ".join(on_one_line(text) for text, _ in parts) + "\n")
+            self.text(" ".join(text for text, _ in shown) + "\n")
             return
         from rich.text import Text
 
-        shown = Text(" ").join(Text(on_one_line(text), style) for text, style in parts)
-        self.console.print(shown, soft_wrap=True)
+        line = Text(" ").join(Text(text, style) for text, style in shown)
+        if cut:
+            line.truncate(self.console.width, overflow="ellipsis")
+        self.console.print(line, soft_wrap=True)
+
+    def take_back(self, text: str) -> bool:
+        """Erases `text`, the unfinished last line of a terminal; False where that cannot be done."""
+        from rich.cells import cell_len
+        from rich.control import Control
+        from rich.segment import ControlType
+
+        shown = escape_controls(text)
+        if self.console.is_dumb_terminal or "\t" in shown or cell_len(shown) >= self.console.width:
+            return False
+        self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        return True
 
     def json(self, value: Any, *, in_stream: bool = False) -> None:
         """One JSON value. In a stream each has a line to itself."""
@@ -101,7 +118,7 @@ class Screen:
     def _say(self, text: str, style: str) -> None:
         shown = on_one_line(" ".join(text.split("\n")))
         if self.err.isatty():
-            self._print(self.error_console, shown, style, end="\n")
+            self._print(self.console if self.has_bar else self.error_console, shown, style, end="\n")
         else:
             self.err.write(f"{shown}\n")
             self.err.flush()

@@ -17,6 +17,7 @@ from typing import Any
 from runsd_client.commands.event_display import EventDisplay
 from runsd_client.commands.exit_status import ExitStatus
 from runsd_client.commands.formats import show_artifacts, show_ending, show_runs, show_targets
+from runsd_client.commands.programs import show_steps
 from runsd_client.commands.terminal import Screen
 from runsd_client.demo.daemon import DaemonFailed, OwnDaemon, own_daemon, socket_fits
 from runsd_client.demo.documentation import QUESTION, write_documentation
@@ -29,15 +30,15 @@ from runsd_client.values import Run, RunStatus
 # Of the countdown, one a second.
 _TICKS_BEFORE_CANCELLATION = 3
 
-_NEXT = """
-That was all real, and is gone. To go on with a project of your own:
+_CANCEL_REASON = "seen enough"
 
-  runs init my-project
-  runsd serve --project my-project        # in another terminal
-  runs start task:sync-data --follow
-  runs watch                              # the events of all runs, as they come
-  runs --help
-"""
+_NEXT = (
+    ("runs init my-project", "a project of your own"),
+    ("runsd serve --project my-project", "in another terminal"),
+    ("runs start task:sync-data --follow", "a CSV file into SQLite"),
+    ("runs watch", "the events of all runs, as they come"),
+    ("runs --help", "all commands"),
+)
 
 
 class Unexpected(Exception):
@@ -55,7 +56,8 @@ def show_all(screen: Screen) -> ExitStatus:
     except (Unexpected, DaemonFailed, RunsError) as error:
         screen.error(f"the demo failed: {error}")
         return ExitStatus.FAILED
-    screen.text(_NEXT)
+    screen.text("\nThat was all real, and is gone. To go on with a project of your own:\n\n")
+    show_steps(screen, _NEXT)
     return ExitStatus.COMPLETED
 
 
@@ -133,8 +135,9 @@ class _Show:
                 ticks += event.event_type == "progress"
                 if event.event_type == "progress" and ticks == _TICKS_BEFORE_CANCELLATION:
                     display.close()
-                    _command(self.screen, "runs", "cancel", run_id, literal="  # meanwhile, in another terminal")
-                    self.client.cancel(run_id, reason="seen enough")
+                    cancel = ("runs", "cancel", run_id, "--reason", _CANCEL_REASON)
+                    _command(self.screen, *cancel, literal="# meanwhile, in another terminal")
+                    self.client.cancel(run_id, reason=_CANCEL_REASON)
         run = self._ended(run_id, RunStatus.CANCELLED)
         _expect("cleaned up" in run.logs, "the cancelled task did not clean up")
 

@@ -1,0 +1,132 @@
+"""What an event says, on one line for a person; `--json` has all of it.
+
+What is useful comes first, since a terminal may cut the end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from runsd_client.documents import display_json
+from runsd_client.values import Event
+
+Payload = Mapping[str, Any]
+
+# The target, and the line's own place, say these already.
+_SAID_ELSEWHERE = frozenset({"run_id", "root_run_id", "kind"})
+_ORDER_OF_CREATED = (
+    "target",
+    "name",
+    "input",
+    "config",
+    "metadata",
+    "priority",
+    "start_after",
+    "expires_after",
+    "timeout_seconds",
+    "backoff_limit",
+    "concurrency_key",
+    "retry_of_run_id",
+    "parent_run_id",
+    "created_by",
+)
+_WORD = re.compile(r"[\w:.@/+-]+")
+
+
+def describe(event: Event) -> str:
+    """Empty where the type says it all."""
+    payload = event.payload
+    if payload in (None, {}):
+        return ""
+    if not isinstance(payload, Mapping):
+        return display_json(payload)
+    describe_payload = _DESCRIPTIONS.get(event.event_type)
+    return display_json(payload) if describe_payload is None else describe_payload(payload)
+
+
+def describe_error(code: object, message: object) -> str:
+    """`code: message`, on one line."""
+    lines = message.splitlines() if isinstance(message, str) else [display_json(message)]
+    text = " ".join(line.strip() for line in lines).strip()
+    return ": ".join(part for part in (str(code or ""), text) if part)
+
+
+def log_text(event: Event) -> str | None:
+    """What was written, for a `log` event; None for any other."""
+    text = event.payload.get("text") if event.event_type == "log" and isinstance(event.payload, Mapping) else None
+    return text if isinstance(text, str) else None
+
+
+def log_stream(event: Event) -> str:
+    return str(event.payload.get("stream")) if isinstance(event.payload, Mapping) else ""
+
+
+def _failure(payload: Payload) -> str:
+    error = payload.get("error")
+    if not isinstance(error, Mapping):
+        return display_json(payload)
+    remarks = [f"attempt {payload['attempt']}"] if "attempt" in payload else []
+    if "delay_seconds" in payload:
+        remarks.append(f"next in {payload['delay_seconds']} s")
+    remark = f"({', '.join(remarks)})" if remarks else ""
+    return f"{describe_error(error.get('code'), error.get('message', ''))} {remark}".rstrip()
+
+
+def _created(payload: Payload) -> str:
+    root = payload.get("root_run_id")
+    inner = {} if root in (None, payload.get("run_id")) else {"root_run_id": root}
+    shown = {key: value for key, value in payload.items() if key not in _SAID_ELSEWHERE}
+    return _members(shown | inner, _ORDER_OF_CREATED)
+
+
+def _reason(payload: Payload) -> str:
+    return _members(payload, ("reason",))
+
+
+def _completed(payload: Payload) -> str:
+    return display_json(payload["output"]) if "output" in payload else ""
+
+
+def _progress(payload: Payload) -> str:
+    fraction = known_fraction(payload.get("fraction"))
+    if fraction is None:
+        return display_json(payload)
+    return f"{fraction:.0%} {payload.get('message') or ''}".rstrip()
+
+
+def known_fraction(value: object) -> float | None:
+    """From 0 to 1; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return min(1.0, max(0.0, float(value)))
+
+
+def _members(payload: Payload, first: Sequence[str] = ()) -> str:
+    """`key=value`, in the order of `first`, whose own first one needs no key."""
+    keys = [key for key in first if key in payload]
+    keys += [key for key in payload if key not in keys]
+    return " ".join(
+        payload[key] if key in first[:1] and isinstance(payload[key], str) else f"{key}={_value(payload[key])}"
+        for key in keys
+    )
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else display_json(value)
+
+
+_DESCRIPTIONS: Mapping[str, Callable[[Payload], str]] = {
+    "run.created": _created,
+    "run.started": _members,
+    "run.failed": _failure,
+    "run.retrying": _failure,
+    "run.interrupted": _failure,
+    "run.waiting": _reason,
+    "run.cancel_requested": _reason,
+    "run.cancelled": _reason,
+    "run.completed": _completed,
+    "progress": _progress,
+}

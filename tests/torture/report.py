@@ -1,0 +1,46 @@
+"""The verdict as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from tests.torture.checker import runs_by_kind_and_status
+from tests.torture.harness import Verdict
+
+SHOWN_VIOLATIONS = 50
+
+
+def report(verdict: Verdict) -> str:
+    lines = [f"{name:<48} {value}" for name, value in _rows(verdict)]
+    violations = [f"VIOLATION {text}" for text in verdict.violations[:SHOWN_VIOLATIONS]]
+    if len(verdict.violations) > SHOWN_VIOLATIONS:
+        violations.append(f"… and {len(verdict.violations) - SHOWN_VIOLATIONS} more")
+    return "\n".join([*lines, *violations])
+
+
+def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    kills, witness, disk = verdict.kills, verdict.witness, verdict.disk
+    answers = [answer for answers in witness.created.values() for answer in answers]
+    yield "seed", str(verdict.seed)
+    yield "cycles, in seconds", f"{verdict.cycles:,}, {verdict.seconds:.0f}"
+    yield "kills after readiness, while starting", f"{kills.after_ready:,}, {kills.while_starting:,}"
+    yield "recovery, median and longest", f"{median(kills.recovery):.2f} s, {max(kills.recovery):.2f} s"
+    yield "creates acknowledged, of them duplicates", f"{len(answers):,}, {sum(a.duplicate for a in answers):,}"
+    yield "keys, runs", f"{len(witness.wishes):,}, {len(disk.runs):,}"
+    yield "retries, cancels acknowledged", f"{len(witness.retried):,}, {len(witness.cancelled):,}"
+    for name, count in sorted(runs_by_kind_and_status(disk).items()):
+        yield f"  runs: {name}", f"{count:,}"
+    for name, count in sorted(verdict.judge.attempts.items()):
+        yield f"  attempts: {name}", f"{count:,}"
+    yield "events on disk", f"{len(disk.events):,}"
+    yield (
+        "subscribers, events they saw",
+        f"{len(witness.followings):,}, {sum(len(f.seen) for f in witness.followings):,}",
+    )
+    yield "events the watchers saw", f"{len(witness.watched):,}, {len(witness.watched_lifecycles):,}"
+    yield "bytes of output compared", f"{verdict.judge.bytes_compared:,}"
+    for name, count in sorted(witness.failures.items()):
+        yield f"  made again after {name}", f"{count:,}"
+    yield "notes of runsd verify", str(sum(line.startswith("note:") for line in verdict.verified.splitlines()))
+    yield "violations", str(len(verdict.violations))
