@@ -62,9 +62,9 @@ def _told_error(file: Path, fallback: RunError) -> RunError:
     try:
         told = json.loads(_read(file, ERROR_BYTES) or b"null")
         message, code, detail = told["message"], told.get("code", fallback.code), told.get("detail")
+        text = compact(detail) if detail is not None else ""
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return fallback
-    text = compact(detail) if detail is not None else ""
     if not isinstance(message, str) or not isinstance(code, str) or not all(map(is_utf8, (message, code, text))):
         return fallback
     return RunError(message[:MAX_MESSAGE], code[:MAX_CODE], text)

@@ -54,6 +54,7 @@ class Attempt:
         self._stop_reason: StopReason | None = None
         self._stop_requested = asyncio.Event()
         self._output_bytes = output_bytes
+        self._is_past_limit = False
 
     def request_stop(self, reason: StopReason) -> None:
         """The first reason counts."""
@@ -123,7 +124,7 @@ class Attempt:
                     passing(CrashPoint.OUTPUT_READ)
                     await self._journal.insist(partial(self._append, output=output))
                     passing(CrashPoint.OUTPUT_COMMITTED)
-                if self._stop_reason is StopReason.OUTPUT_LIMIT:
+                if self._is_past_limit:
                     return
 
     def _within_limit(self, output: Output) -> Output:
@@ -133,11 +134,16 @@ class Attempt:
             room = self.spec.limits.output_bytes - self._output_bytes
             self._output_bytes += len(draft.payload_json)
             if len(draft.payload_json) > room:
-                self.request_stop(StopReason.OUTPUT_LIMIT)
+                self._pass_limit()
                 return Output([*output.drafts[:index], *_begin_of(draft, room)])
         if self._output_bytes > self.spec.limits.output_bytes:
-            self.request_stop(StopReason.OUTPUT_LIMIT)
+            self._pass_limit()
         return output
+
+    def _pass_limit(self) -> None:
+        """Nothing more is read, also when the attempt is being stopped for another reason already."""
+        self._is_past_limit = True
+        self.request_stop(StopReason.OUTPUT_LIMIT)
 
     def _append(self, transaction: Transaction, output: Output) -> None:
         stored = transaction.get(self.spec.run.run_id)

@@ -36,7 +36,9 @@ class Target:
         """Raises ValueError with a message for the caller when `text` is no target."""
         kind, colon, id = text.partition(":")
         if not colon or kind not in {k.value for k in RunKind} or not is_valid_id(id):
-            raise ValueError(f"{text!r} is not a target; write task:<id> or workflow:<id>, such as task:sync-data")
+            raise ValueError(
+                f"{text[:MAX_ID_LENGTH]!r} is not a target; write task:<id> or workflow:<id>, such as task:sync-data"
+            )
         return cls(RunKind(kind), id)
 
     def __str__(self) -> str:

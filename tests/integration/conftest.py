@@ -20,7 +20,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     yield daemon
     assert daemon.stop() == 0
     failures = [line for line in daemon.log if line.get("level") in ("error", "critical")]
-    assert not [line for line in failures if "left behind" not in line["event"]]
+    unexpected = [line for line in failures if "left behind" not in line["event"]]
+    assert not unexpected, unexpected
 
 
 @pytest.fixture
