@@ -20,7 +20,7 @@ from runsd.config import SettingsInvalid, load_settings
 from runsd.definitions.catalog import Catalog
 from runsd.definitions.project import FILE_NAME, ProjectUnreadable, load_project
 from runsd.logs import configure_logs
-from runsd.model.settings import Settings
+from runsd.model.settings import OnStop, Settings
 from runsd.model.targets import Problem, Project
 
 logger = structlog.get_logger()
@@ -76,9 +76,12 @@ def serve(
     project: Projects = None,
     state_dir: StateDirectory = None,
     listen: Listen = None,
+    on_stop: Annotated[
+        OnStop | None, typer.Option("--on-stop", help="What becomes of runs at SIGTERM.", show_default="leave")
+    ] = None,
 ) -> None:
-    """Serve projects until SIGTERM. Runs that execute go on when the daemon ends."""
-    settings = _settings(config, project, state_dir, listen)
+    """Serve projects until SIGTERM. SIGHUP reads definitions anew. Processes of runs go on unless told otherwise."""
+    settings = _settings(config, project, state_dir, listen, on_stop)
     catalog, problems = _catalog(settings)
     configure_logs(settings.log_format, settings.log_level)
     for problem in problems:
@@ -156,12 +159,17 @@ def main() -> None:
 
 
 def _settings(
-    config: Path | None, projects: list[Path] | None, state_dir: Path | None, listen: list[str] | None
+    config: Path | None,
+    projects: list[Path] | None,
+    state_dir: Path | None,
+    listen: list[str] | None,
+    on_stop: OnStop | None = None,
 ) -> Settings:
     overrides = {
         "projects": [str(path) for path in projects] if projects else None,
         "state_dir": str(state_dir) if state_dir else None,
         "listen": listen or None,
+        "on_stop": on_stop.value if on_stop else None,
     }
     try:
         settings = load_settings(config, os.environ, overrides)

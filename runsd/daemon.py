@@ -19,8 +19,8 @@ import structlog
 
 from runsd.api.server import AddressTaken, Server
 from runsd.definitions.catalog import Catalog
-from runsd.engine.engine import running_engine
-from runsd.model.settings import Settings
+from runsd.engine.engine import Engine, running_engine
+from runsd.model.settings import OnStop, Settings
 from runsd.notify import ServiceManager
 from runsd.store.journal import StoreFailed
 from runsd.store.migrations import StoreTooNew
@@ -49,9 +49,13 @@ async def serve(settings: Settings, catalog: Catalog) -> None:
     # So that the watchdog's SIGABRT says where the daemon hung.
     faulthandler.enable()
     manager = ServiceManager.of_environment(os.environ)
-    asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    asked_to_stop, asked_to_reload = asyncio.Event(), asyncio.Event()
+    for number, asked in (
+        (signal.SIGTERM, asked_to_stop),
+        (signal.SIGINT, asked_to_stop),
+        (signal.SIGHUP, asked_to_reload),
+    ):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
     async with open_store(settings.state_dir, settings.limits.logs_tail_bytes) as store:
         server = Server(settings.listen)
         async with asyncio.TaskGroup() as group:
@@ -62,15 +66,34 @@ async def serve(settings: Settings, catalog: Catalog) -> None:
                     await server.start(engine)
                     logger.info("ready", listen=[str(address) for address in server.addresses])
                     manager.ready(f"serving on {', '.join(map(str, server.addresses))}")
+                    reloading = group.create_task(_reload_when_asked(engine, asked_to_reload, manager))
                     await asked_to_stop.wait()
-                    logger.info("stopping")
-                    manager.stopping("stopping; processes of runs go on")
-                    store.tail.close()
-                    await server.stop()
+                    reloading.cancel()
+                    await _stop(engine, server, settings.on_stop, manager)
             finally:
                 watchdog.cancel()
                 store.journal.stop()
     logger.info("stopped")
+
+
+async def _reload_when_asked(engine: Engine, asked: asyncio.Event, manager: ServiceManager) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        manager.reloading()
+        await engine.reload_all()
+        manager.ready("serving; definitions reloaded")
+
+
+async def _stop(engine: Engine, server: Server, on_stop: OnStop, manager: ServiceManager) -> None:
+    logger.info("stopping")
+    if on_stop is OnStop.CANCEL:
+        manager.stopping("stopping; runs are cancelled")
+        await engine.end_runs("the daemon is stopping")
+    else:
+        manager.stopping("stopping; processes of runs go on")
+    engine.store.tail.close()
+    await server.stop()
 
 
 def _as_many_as_files_allow(settings: Settings) -> Settings:

@@ -54,6 +54,7 @@ class Dispatcher:
         self._execute = execute
         self._wake = asyncio.Event()
         self._next_moment: int | None = 0
+        self._is_paused = False
         store.journal.listen(self._on_commit)
 
     def finished(self, queued: Queued) -> None:
@@ -70,11 +71,16 @@ class Dispatcher:
         self._window.forget_lanes()
         self._wake.set()
 
+    def pause(self) -> None:
+        """Starts no more runs; what is being started is."""
+        self._is_paused = True
+
     async def run(self) -> None:
         while True:
             self._wake.clear()
             await self._attend_moments()
-            await self._start_what_may()
+            if not self._is_paused:
+                await self._start_what_may()
             await self._sleep()
 
     def _limit_of(self, project: str, target: str) -> int:
@@ -118,7 +124,7 @@ class Dispatcher:
             self._expect(moment)
 
     async def _start_what_may(self) -> None:
-        while self._places.free:
+        while self._places.free and not self._is_paused:
             if self._window.wants_filling:
                 await self._fill()
             picked = self._pick()

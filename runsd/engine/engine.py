@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio.to_thread
+import structlog
 
 from runsd.adapters.base import Adapter, AttemptSpec, StartFailed
 from runsd.adapters.changes import FileChanges
@@ -28,6 +29,8 @@ from runsd.model.settings import Settings
 from runsd.model.targets import AdapterKind, Project, PythonCallable
 from runsd.store.store import Store
 
+logger = structlog.get_logger()
+
 # What is not cleared up by then is at the next start.
 CLEARING_SECONDS = 0.5
 
@@ -38,6 +41,26 @@ class Engine:
     catalog: Catalog
     intake: Intake
     dispatcher: Dispatcher
+    executor: Executor
+
+    async def end_runs(self, reason: str) -> None:
+        """Cancels all runs that execute, starts no others, and returns when they have ended."""
+        self.dispatcher.pause()
+        while self.executor.executing:
+            for run_id in self.executor.executing:
+                await self.intake.cancel(run_id, reason)
+            await self.executor.until_idle()
+
+    async def reload_all(self) -> None:
+        """Every project; one that cannot be read stays as it was, and is told in the log."""
+        for project in self.catalog.projects:
+            try:
+                fresh = await self.reload(project.id)
+            except NotPossible as error:
+                logger.error("definitions not reloaded", project=project.id, error=error.message)
+                continue
+            problems = [str(problem) for problem in fresh.all_problems()]
+            logger.info("definitions reloaded", project=project.id, targets=len(fresh.definitions), problems=problems)
 
     async def reload(self, project_id: str) -> Project:
         """Reads a project's definitions anew. Raises ProjectUnreadable, and then changes nothing."""
@@ -72,7 +95,7 @@ async def running_engine(
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         clearing_up = group.create_task(clearing.run(), name="clearing")
         leftovers = group.create_task(clear_leftovers(store, files, clearing), name="leftovers")
-        yield Engine(store, catalog, Intake(store, catalog, settings.limits.payload_bytes), dispatcher)
+        yield Engine(store, catalog, Intake(store, catalog, settings.limits.payload_bytes), dispatcher, executor)
         for task in (dispatching, leftovers):
             task.cancel()
         await asyncio.wait([dispatching, leftovers])

@@ -89,6 +89,15 @@ class Executor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def executing(self) -> list[str]:
+        """Ids of the runs that execute."""
+        return list(self._attempts)
+
+    async def until_idle(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def let_go(self) -> None:
         """Ends all supervision: processes go on, callables are cancelled."""
         for task in self._tasks:

@@ -25,6 +25,13 @@ class LogFormat(Enum):
     JSON = "json"
 
 
+class OnStop(Enum):
+    """What becomes of runs that execute when the daemon is stopped: they go on, or are cancelled."""
+
+    LEAVE = "leave"
+    CANCEL = "cancel"
+
+
 class LogLevel(Enum):
     DEBUG = "debug"
     INFO = "info"
@@ -117,6 +124,7 @@ class Settings:
     projects: tuple[Path, ...] = ()
     log_format: LogFormat = LogFormat.AUTO
     log_level: LogLevel = LogLevel.INFO
+    on_stop: OnStop = OnStop.LEAVE
     limits: Limits = field(default_factory=Limits)
     cancel: CancelSettings = field(default_factory=CancelSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)

@@ -46,6 +46,7 @@ class Daemon:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._settled = threading.Event()
+        self._said = threading.Condition()
 
     def limit_files(self, count: int) -> None:
         """How many it may have open, from the next start on."""
@@ -90,9 +91,16 @@ class Daemon:
                 self.log.append(json.loads(line))
             except ValueError:
                 self.log.append({"event": line.strip()})
+            with self._said:
+                self._said.notify_all()
             if self.log[-1]["event"] == "ready":
                 self._settled.set()
         self._settled.set()
+
+    def wait_for(self, event: str) -> None:
+        """Until the log has the event."""
+        with self._said:
+            assert self._said.wait_for(lambda: self.said(event), PATIENCE_SECONDS), self.log
 
     def said(self, event: str) -> bool:
         return any(line["event"] == event for line in self.log)

@@ -20,6 +20,7 @@ from runsd_client import AsyncRunsClient, RunStatus
 from runsd_client.proto import runs_pb2, runs_pb2_grpc
 
 from tests.integration.daemon import PROJECT, Daemon
+from tests.integration.test_cancelling import begun
 from tests.integration.test_executing import types
 
 MakeDaemon = Callable[..., Daemon]
@@ -262,3 +263,41 @@ def test_interrupt_from_the_keyboard_stops_it_too(make_daemon: MakeDaemon) -> No
     daemon.start()
     os.kill(daemon.pid, signal.SIGINT)
     assert daemon.wait() == 0
+
+
+async def test_stopping_may_cancel_what_runs(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.options += ["--on-stop", "cancel"]
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        script = "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.01; done"
+        runs = [(await begun(client, "task:script", "log", input=script)).run_id for _ in range(3)]
+        runs.append((await begun(client, "task:wait-for-ever", "waiting")).run_id)
+        later = (await client.create_task_run("task:true", start_after_seconds=3600)).run.run_id
+        assert await asyncio.to_thread(daemon.stop) == 0
+        daemon.options = daemon.options[:-2]
+        daemon.start()
+        ended = [await client.get(run_id) for run_id in runs]
+        assert {run.status for run in ended} == {RunStatus.CANCELLED}
+        assert [run.exit_code for run in ended] == [4, 4, 4, None]
+        assert (await client.get(later)).status is RunStatus.PENDING
+    assert daemon.stop() == 0
+
+
+async def test_hangup_reads_definitions_anew(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    declared = '[project]\nid = "p"\n[tasks.first]\ncommand = ["true"]\n'
+    (project / "runs.toml").write_text(declared)
+    daemon = make_daemon(project=project)
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        (project / "runs.toml").write_text(declared + '[tasks.second]\ncommand = ["true"]\n')
+        os.kill(daemon.pid, signal.SIGHUP)
+        await asyncio.to_thread(daemon.wait_for, "definitions reloaded")
+        assert [target.target for target in await client.targets()] == ["task:first", "task:second"]
+        (project / "runs.toml").write_text("nonsense")
+        os.kill(daemon.pid, signal.SIGHUP)
+        await asyncio.to_thread(daemon.wait_for, "definitions not reloaded")
+        assert len(await client.targets()) == 2
+    assert daemon.stop() == 0

@@ -69,13 +69,16 @@ async def test_links_in_place_of_directories_lead_nowhere(
 
 
 @pytest.mark.parametrize("name", ["RUNSD_STATE", "RUNSD_ARTIFACTS"])
-async def test_deep_trees(client: AsyncRunsClient, name: str) -> None:  # noqa: F811
+async def test_deep_trees(client: AsyncRunsClient, daemon: Daemon, name: str) -> None:  # noqa: F811
     deep = f"import os\nos.chdir(os.environ['{name}'])\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"
     run, events = await run_to_the_end(client, "task:script", input=f'python3 -c "{deep}"; echo x >"${name}/top"')
     assert run.status is RunStatus.COMPLETED
     if name == "RUNSD_ARTIFACTS":
         assert [artifact.name for artifact in run.artifacts] == ["top"]
         assert "folders deep" in text(events, "system")
+        # Deeper than what clears up temporary directories recurses.
+        (kept,) = daemon.state.glob(f"artifacts/*/{run.run_id}.1")
+        await asyncio.create_subprocess_exec("rm", "-rf", str(kept))
     assert (await run_to_the_end(client, "task:quick"))[0].status is RunStatus.COMPLETED
 
 

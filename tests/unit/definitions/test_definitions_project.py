@@ -170,8 +170,8 @@ def test_declared_tasks(tmp_path: Path) -> None:
     assert [str(p) for p in loaded.definitions["task:wrong"].problems] == [
         f'{tmp_path}/tasks.py: @task("wrong").env: is not JSON: $ is of type set, which is not JSON',
         f'{tmp_path}/tasks.py: @task("wrong").retries: unknown key; known keys: adapter, backoff_limit, '
-        "config_schema, description, env, env_allowlist, input_schema, max_concurrent, name, on_interrupt, output_schema, "
-        "timeout_seconds, working_directory",
+        "config_schema, description, env, env_allowlist, input_schema, max_concurrent, name, on_interrupt, "
+        "output_schema, timeout_seconds, working_directory",
         f'{tmp_path}/tasks.py: @task("wrong").backoff_limit: expected an integer from 0 to 1000, found the integer -1',
     ]
     (twice,) = loaded.definitions["task:twice"].problems
