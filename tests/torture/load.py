@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import grpc
 from runsd_client import AsyncRunsClient, NewRun, RetryPolicy, RunsError
@@ -18,8 +18,6 @@ from tests.torture.witness import Cancelled, Created, Retried, Witness
 
 if TYPE_CHECKING:
     from runsd_client.proto.runs_pb2_grpc import RunsAsyncStub
-
-T = TypeVar("T")
 
 CREATORS = 6
 PATIENT = RetryPolicy(retries=1_000_000, initial_seconds=0.05, max_seconds=0.2)
@@ -67,7 +65,7 @@ class Load:
 
     def begin(self, seed: int) -> None:
         watchers = (watch_raw(self._stub, self._witness), watch_lifecycles(self._client, self._witness))
-        self._watching = [self._group.create_task(watcher) for watcher in watchers]
+        self._watching = [self._group.create_task(self._told(watcher)) for watcher in watchers]
         self._creating = [self._group.create_task(self._create_many(seed, number)) for number in range(CREATORS)]
 
     async def finish(self, seconds: float) -> None:
@@ -84,19 +82,23 @@ class Load:
             task.cancel()
 
     def _do(self, work: Awaitable[None]) -> None:
-        async def awaited() -> None:
-            await work
-
-        task = self._group.create_task(awaited())
+        task = self._group.create_task(self._told(work))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+    async def _told(self, work: Awaitable[None]) -> None:
+        """What the client does not try again, or gives up on, should not have happened."""
+        try:
+            await work
+        except RunsError as error:
+            self._witness.complaints.append(f"a call failed: {error.code} {error}")
 
     async def _create_many(self, seed: int, number: int) -> None:
         random = Random(f"{seed}/{number}")
         count = 0
         while not self._stopping.is_set():
             count += 1
-            await self._create(wish(random, f"{number}-{count}"), random)
+            await self._told(self._create(wish(random, f"{number}-{count}"), random))
             await asyncio.sleep(random.uniform(0.1, 0.7))
             await self._witness.until(lambda: len(self._witness.executing) <= MOST_EXECUTING)
 
@@ -124,7 +126,7 @@ class Load:
             idempotency_key=wanted.key,
             backoff_limit=wanted.backoff_limit,
         )
-        answer = await self._insist(lambda: self._client.create(new))
+        answer = await self._client.create(new)
         acknowledged.append(Created(answer.run.run_id, answer.duplicate, is_again))
         self._witness.made(answer.run.run_id)
         return answer.run.run_id
@@ -135,26 +137,16 @@ class Load:
 
     async def _cancel(self, run_id: str, after_seconds: float) -> None:
         await asyncio.sleep(after_seconds)
-        answer = await self._insist(lambda: self._client.cancel(run_id, reason="torture"))
+        answer = await self._client.cancel(run_id, reason="torture")
         self._witness.cancelled.append(Cancelled(run_id, answer.cancelled, answer.run.status.value))
 
     async def _retry(self, run_id: str, wanted: Wish) -> None:
         """As soon as the run has failed or was cancelled, once more under a key of its own."""
-        run = await self._insist(lambda: self._client.wait(run_id))
+        run = await self._client.wait(run_id)
         if run.status.value == "completed":
             return
         key = f"{wanted.key}-again"
         self._witness.wishes[key] = wanted
-        answer = await self._insist(lambda: self._client.retry(run_id, idempotency_key=key))
+        answer = await self._client.retry(run_id, idempotency_key=key)
         self._witness.retried.append(Retried(run_id, answer.run.run_id, key))
         self._witness.made(answer.run.run_id)
-
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The client tries again what may succeed; what it gives up on is told, and tried again all the same."""
-        while True:
-            try:
-                return await call()
-            except RunsError as error:
-                self._witness.failures[f"given up: {error.code}"] += 1
-                self._witness.complaints.append(f"a call was given up: {error.code} {error}")
-                await asyncio.sleep(0.2)

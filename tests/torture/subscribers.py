@@ -31,10 +31,12 @@ def _seen(event: run_pb2.Event) -> Seen:
     return Seen(event.event_id, event.event_type, exact(event.payload_json))
 
 
-def _fail(witness: Witness, error: grpc.aio.AioRpcError, who: str) -> None:
+def _may_go_on(witness: Witness, error: grpc.aio.AioRpcError, who: str) -> bool:
     witness.failures[f"{who}: {error.code().name}"] += 1
-    if error.code() not in _EXPECTED:
-        witness.complaints.append(f"{who} got {error.code().name}: {error.details()}")
+    if error.code() in _EXPECTED:
+        return True
+    witness.complaints.append(f"{who} got {error.code().name}: {error.details()}")
+    return False
 
 
 async def follow_raw(stub: RunsAsyncStub, run_id: str, witness: Witness, random: Random) -> None:
@@ -51,7 +53,8 @@ async def follow_raw(stub: RunsAsyncStub, run_id: str, witness: Witness, random:
             if not (seen and seen[-1].event_type in TERMINAL):
                 witness.complaints.append(f"{run_id}: a stream ended well without a terminal event")
         except grpc.aio.AioRpcError as error:
-            _fail(witness, error, "follow")
+            if not _may_go_on(witness, error, "follow"):
+                return
             await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -74,7 +77,8 @@ async def watch_raw(stub: RunsAsyncStub, witness: Witness) -> None:
                     witness.saw(Watched(message.position, message.run_id, seen), seen.event_type in TERMINAL)
                 position = page.position
         except grpc.aio.AioRpcError as error:
-            _fail(witness, error, "watch")
+            if not _may_go_on(witness, error, "watch"):
+                return
         await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -53,7 +53,7 @@ async def _write_runs(journal: Journal, directory: Path) -> None:
         CHILD: {"parent_run_id": DONE, "metadata_json": '{"a":  {"b": 1}, "c": 2}'},
         PENDING: {"start_after_seconds": 1000.0},
         CANCELLED: {"idempotency_key": "other"},
-        FAILED: {"config_json": "[null, 1e400]"},
+        FAILED: {"config_json": "[null, 1e300]"},
         AGAIN: {"retry_of_run_id": FAILED},
         LIMITED: {},
     }
