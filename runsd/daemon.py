@@ -13,18 +13,19 @@ import resource
 import signal
 import sqlite3
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
 from runsd.api.server import AddressTaken, Server
 from runsd.definitions.catalog import Catalog
 from runsd.engine.engine import Engine, running_engine
+from runsd.loop_watch import LoopWatch
 from runsd.model.settings import OnStop, Settings
 from runsd.notify import ServiceManager
 from runsd.store.journal import StoreFailed
 from runsd.store.migrations import StoreTooNew
-from runsd.store.store import StateDirectoryBusy, StateDirectoryUnusable, open_store
+from runsd.store.store import StateDirectoryBusy, StateDirectoryUnusable, Store, open_store
 
 logger = structlog.get_logger()
 
@@ -42,6 +43,23 @@ EXPECTED = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the daemon was asked for from outside."""
+
+    to_stop: asyncio.Event
+    to_reload: asyncio.Event
+
+    @classmethod
+    def by_signals(cls) -> Asked:
+        asked = cls(asyncio.Event(), asyncio.Event())
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, asked.to_stop.set)
+        loop.add_signal_handler(signal.SIGINT, asked.to_stop.set)
+        loop.add_signal_handler(signal.SIGHUP, asked.to_reload.set)
+        return asked
+
+
 async def serve(settings: Settings, catalog: Catalog) -> None:
     """Serves until SIGTERM or SIGINT. Raises one of EXPECTED, alone or in a group."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -49,31 +67,37 @@ async def serve(settings: Settings, catalog: Catalog) -> None:
     # So that the watchdog's SIGABRT says where the daemon hung.
     faulthandler.enable()
     manager = ServiceManager.of_environment(os.environ)
-    asked_to_stop, asked_to_reload = asyncio.Event(), asyncio.Event()
-    for number, asked in (
-        (signal.SIGTERM, asked_to_stop),
-        (signal.SIGINT, asked_to_stop),
-        (signal.SIGHUP, asked_to_reload),
-    ):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    asked = Asked.by_signals()
     async with open_store(settings.state_dir, settings.limits.logs_tail_bytes) as store:
         server = Server(settings.listen)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(store.journal.run(), name="journal")
-            watchdog = group.create_task(manager.watchdog(), name="watchdog")
-            try:
-                async with running_engine(store, catalog, settings, str(server.addresses[0]), group) as engine:
-                    await server.start(engine)
-                    logger.info("ready", listen=[str(address) for address in server.addresses])
-                    manager.ready(f"serving on {', '.join(map(str, server.addresses))}")
-                    reloading = group.create_task(_reload_when_asked(engine, asked_to_reload, manager))
-                    await asked_to_stop.wait()
-                    reloading.cancel()
-                    await _stop(engine, server, settings.on_stop, manager)
-            finally:
-                watchdog.cancel()
-                store.journal.stop()
+        with LoopWatch():
+            await _serve(store, server, catalog, settings, manager, asked)
     logger.info("stopped")
+
+
+async def _serve(
+    store: Store,
+    server: Server,
+    catalog: Catalog,
+    settings: Settings,
+    manager: ServiceManager,
+    asked: Asked,
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(store.journal.run(), name="journal")
+        watchdog = group.create_task(manager.watchdog(), name="watchdog")
+        try:
+            async with running_engine(store, catalog, settings, str(server.addresses[0]), group) as engine:
+                await server.start(engine)
+                logger.info("ready", listen=[str(address) for address in server.addresses])
+                manager.ready(f"serving on {', '.join(map(str, server.addresses))}")
+                reloading = group.create_task(_reload_when_asked(engine, asked.to_reload, manager))
+                await asked.to_stop.wait()
+                reloading.cancel()
+                await _stop(engine, server, settings.on_stop, manager)
+        finally:
+            watchdog.cancel()
+            store.journal.stop()
 
 
 async def _reload_when_asked(engine: Engine, asked: asyncio.Event, manager: ServiceManager) -> None:

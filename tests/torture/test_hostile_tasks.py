@@ -287,6 +287,29 @@ async def in_a_thread(ctx):
 """
 
 
+async def test_whoever_blocks_the_event_loop_is_named(make_daemon: MakeDaemon, tmp_path: Path) -> None:  # noqa: F811
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "runs.toml").write_text('[project]\nid = "p"\nmodules = ["blocking"]\n')
+    (project / "blocking.py").write_text(
+        "import time\nfrom runsd import task\n"
+        "@task(adapter='inprocess')\nasync def block(ctx):\n    time.sleep(2.5)\n"
+        "@task(adapter='inprocess')\nasync def quick(ctx):\n    pass\n"
+    )
+    daemon = make_daemon(project=project)  # noqa: F811
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:  # noqa: F811
+        blocking = (await client.create_task_run("task:block")).run.run_id
+        others = [(await client.create_task_run("task:quick")).run.run_id for _ in range(5)]
+        for run_id in (blocking, *others):
+            assert (await client.wait(run_id, timeout=30)).status is RunStatus.COMPLETED
+    await asyncio.to_thread(daemon.wait_for, "the event loop was blocked; all runs and clients waited")
+    (named,) = [line for line in daemon.log if line["event"] == "the event loop is blocked"]
+    assert named["by"] == f"run {blocking}"
+    assert any("blocking.py" in place for place in named["at"])
+    assert daemon.stop() == 0
+
+
 async def test_refusals_and_answers_are_never_too_big_to_send(client: AsyncRunsClient) -> None:  # noqa: F811
     with pytest.raises(InvalidRequestError):
         await client.batch_create([NewRun(f"task:unknown-{n}") for n in range(300)])
