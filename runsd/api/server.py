@@ -11,8 +11,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from runsd_client.proto import definitions_pb2, definitions_pb2_grpc, runs_pb2, runs_pb2_grpc
+from runsd_client.proto import admin_pb2, admin_pb2_grpc, definitions_pb2, definitions_pb2_grpc, runs_pb2, runs_pb2_grpc
 
+from runsd.api.admin import Admin
 from runsd.api.definitions import Definitions
 from runsd.api.runs import Runs
 from runsd.engine.engine import Engine
@@ -21,6 +22,7 @@ from runsd.model.settings import ListenAddress
 SERVICES = (
     runs_pb2.DESCRIPTOR.services_by_name["Runs"].full_name,
     definitions_pb2.DESCRIPTOR.services_by_name["Definitions"].full_name,
+    admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
 )
 STOP_GRACE_SECONDS = 0.5
 
@@ -52,6 +54,7 @@ class Server:
     async def start(self, engine: Engine) -> None:
         runs_pb2_grpc.add_RunsServicer_to_server(Runs(engine), self._server)
         definitions_pb2_grpc.add_DefinitionsServicer_to_server(Definitions(engine), self._server)
+        admin_pb2_grpc.add_AdminServicer_to_server(Admin(engine), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),

@@ -75,6 +75,10 @@ class Dispatcher:
         """Starts no more runs; what is being started is."""
         self._is_paused = True
 
+    def resume(self) -> None:
+        self._is_paused = False
+        self._wake.set()
+
     async def run(self) -> None:
         while True:
             self._wake.clear()

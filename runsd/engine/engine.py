@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -50,6 +50,14 @@ class Engine:
             for run_id in self.executor.executing:
                 await self.intake.cancel(run_id, reason)
             await self.executor.until_idle()
+
+    async def drain(self, timeout_seconds: float | None) -> int:
+        """Starts no more runs until resumed; waits for those that execute, and gives how many still do."""
+        self.dispatcher.pause()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self.executor.until_idle()
+        return len(self.executor.executing)
 
     async def reload_all(self) -> None:
         """Every project; one that cannot be read stays as it was, and is told in the log."""

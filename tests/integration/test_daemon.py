@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -301,3 +302,33 @@ async def test_hangup_reads_definitions_anew(make_daemon: MakeDaemon, tmp_path: 
         await asyncio.to_thread(daemon.wait_for, "definitions not reloaded")
         assert len(await client.targets()) == 2
     assert daemon.stop() == 0
+
+
+async def test_draining_lets_what_executes_end_and_starts_nothing_more(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    gate = tmp_path / "gate"
+    async with AsyncRunsClient(daemon.address) as client:
+        executing = await begun(client, "task:until-released", "run.started", input=str(gate))
+        assert runs_command(daemon, "drain", "--timeout", "0.2").returncode == 1
+        later = (await client.create_task_run("task:true")).run.run_id
+        draining = asyncio.create_task(asyncio.to_thread(runs_command, daemon, "drain", "--json"))
+        gate.touch()
+        assert (await client.wait(executing.run_id, timeout=30)).status is RunStatus.COMPLETED
+        drained = await draining
+        assert (drained.returncode, json.loads(drained.stdout)) == (0, {"executing": 0})
+        assert (await client.get(later)).status is RunStatus.PENDING
+        assert runs_command(daemon, "drain", "--resume").returncode == 0
+        assert (await client.wait(later, timeout=30)).status is RunStatus.COMPLETED
+    assert daemon.stop() == 0
+
+
+def runs_command(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = "from runsd_client.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments, "--address", daemon.address],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

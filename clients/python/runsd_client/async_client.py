@@ -19,6 +19,7 @@ from runsd_client.artifact_files import ArtifactFile, destination, find_artifact
 from runsd_client.calls import Call
 from runsd_client.core import ClientCore
 from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCursor
+from runsd_client.proto.admin_pb2_grpc import AdminStub
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
 from runsd_client.proto.runs_pb2_grpc import RunsStub
 from runsd_client.requests import NewRun, RunFilters, RunOptions
@@ -157,6 +158,12 @@ class AsyncRunsClient(ClientCore):
     async def reload(self, *, project: str | None = None) -> ReloadAnswer:
         return await self._call(calls.reload(self._settings, project))
 
+    async def drain(self, seconds: float = 30.0) -> int:
+        return await self._call(calls.drain(seconds))
+
+    async def resume(self) -> None:
+        await self._call(calls.resume())
+
     async def close(self) -> None:
         self._closed = True
         if "_channel" in self.__dict__:
@@ -176,7 +183,11 @@ class AsyncRunsClient(ClientCore):
 
     @cached_property
     def _stubs(self) -> Mapping[str, Any]:
-        return {"runs": RunsStub(self._channel), "definitions": DefinitionsStub(self._channel)}
+        return {
+            "runs": RunsStub(self._channel),
+            "definitions": DefinitionsStub(self._channel),
+            "admin": AdminStub(self._channel),
+        }
 
     async def _call(self, call: Call[T]) -> T:
         tries = self._tries()

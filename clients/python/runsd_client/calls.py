@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 from google.protobuf.message import Message
 
 from runsd_client import conversion, requests
-from runsd_client.proto import definitions_pb2, runs_pb2
+from runsd_client.proto import admin_pb2, definitions_pb2, runs_pb2
 from runsd_client.requests import NewRun, RunFilters
 from runsd_client.settings import Settings
 from runsd_client.values import (
@@ -40,7 +40,7 @@ class Call(Generic[T]):
     method: str
     request: Message
     read: Callable[[Any], T]
-    service: Literal["runs", "definitions"] = "runs"
+    service: Literal["runs", "definitions", "admin"] = "runs"
     deadline_seconds: float = CALL_SECONDS
 
 
@@ -112,3 +112,18 @@ def target(name: str, settings: Settings, project: str | None) -> Call[TargetInf
 def reload(settings: Settings, project: str | None) -> Call[ReloadAnswer]:
     request = definitions_pb2.ReloadRequest(project=settings.project_or_default(project))
     return Call("Reload", request, conversion.read_reload_answer, "definitions")
+
+
+def drain(seconds: float) -> Call[int]:
+    """How many runs execute still, when none does or `seconds` are over."""
+    return Call(
+        "Drain",
+        admin_pb2.DrainRequest(timeout_seconds=seconds),
+        lambda answer: int(answer.executing),
+        "admin",
+        deadline_seconds=seconds + CALL_SECONDS,
+    )
+
+
+def resume() -> Call[None]:
+    return Call("Resume", admin_pb2.ResumeRequest(), lambda answer: None, "admin")

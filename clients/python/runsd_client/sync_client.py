@@ -18,6 +18,7 @@ from runsd_client.artifact_files import ArtifactFile, destination, find_artifact
 from runsd_client.calls import Call
 from runsd_client.core import ClientCore
 from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCursor
+from runsd_client.proto.admin_pb2_grpc import AdminStub
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
 from runsd_client.proto.runs_pb2_grpc import RunsStub
 from runsd_client.requests import NewRun, RunFilters, RunOptions
@@ -180,6 +181,14 @@ class RunsClient(ClientCore):
         """Has the daemon read the definitions anew."""
         return self._call(calls.reload(self._settings, project))
 
+    def drain(self, seconds: float = 30.0) -> int:
+        """Starts no more runs; how many execute still, when none does or the seconds are over."""
+        return self._call(calls.drain(seconds))
+
+    def resume(self) -> None:
+        """Starts runs again."""
+        self._call(calls.resume())
+
     def close(self) -> None:
         """Ends the connection, and streams with it."""
         self._closed = True
@@ -200,7 +209,11 @@ class RunsClient(ClientCore):
 
     @cached_property
     def _stubs(self) -> Mapping[str, Any]:
-        return {"runs": RunsStub(self._channel), "definitions": DefinitionsStub(self._channel)}
+        return {
+            "runs": RunsStub(self._channel),
+            "definitions": DefinitionsStub(self._channel),
+            "admin": AdminStub(self._channel),
+        }
 
     def _call(self, call: Call[T]) -> T:
         tries = self._tries()

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from runsd_client.commands import artifacts, definitions, endings, records, start, starter, streams
+from runsd_client.commands import artifacts, definitions, draining, endings, records, start, starter, streams
 from runsd_client.commands.exit_status import ExitStatus, status_of_error
 from runsd_client.commands.refusals import refusal
 from runsd_client.commands.terminal import Screen
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "artifacts": artifacts.artifacts,
     "watch": streams.watch,
     "reload": definitions.reload,
+    "drain": draining.drain,
     "init": starter.init,
     "demo": starter.demo,
 }
