@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +118,14 @@ def _start_time_of(pid: int) -> int | None:
         return None
 
 
+# The processes that are supervised now.
+_leaders: set[int] = set()
+
+
+def leaders() -> Collection[int]:
+    return _leaders
+
+
 class Process:
     """The leader of a session and process group, ours or a former daemon's child."""
 
@@ -128,6 +136,7 @@ class Process:
         self.has_leftovers = False
         self._when_exited: Callable[[], None] | None = None
         self._pidfd: int | None = os.pidfd_open(pid)
+        _leaders.add(pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
 
     def when_exited(self, callback: Callable[[], None]) -> None:
@@ -146,6 +155,7 @@ class Process:
             self._when_exited()
 
     def close(self) -> None:
+        _leaders.discard(self.pid)
         if self._pidfd is not None:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)

@@ -15,9 +15,9 @@ from dataclasses import replace
 from runsd.adapters.base import AttemptSpec, Ended, NoRoom, Output, StartFailed
 from runsd.adapters.changes import FileChanges
 from runsd.adapters.environment import contract, environment
-from runsd.adapters.members import end_members
+from runsd.adapters.members import become_parent_of_orphans, end_members, has_members, has_orphans
 from runsd.adapters.output_files import EventReader, File, TextReader
-from runsd.adapters.process import Identity, Process, claimed_identity, spawn
+from runsd.adapters.process import Identity, Process, claimed_identity, leaders, spawn
 from runsd.adapters.result_files import outcome_of
 from runsd.crashpoints import CrashPoint, passing
 from runsd.model.attempt import Offsets
@@ -33,6 +33,7 @@ class SubprocessAdapter:
     def __init__(self, changes: FileChanges, grace_seconds: float) -> None:
         self._changes = changes
         self._grace_seconds = grace_seconds
+        become_parent_of_orphans()
 
     async def start(self, spec: AttemptSpec) -> ProcessExecution:
         try:
@@ -103,6 +104,7 @@ class ProcessExecution:
         self._events = EventReader(File(directory.events, offsets.events), spec.limits.event_bytes)
         self._rest = Output()
         self.never_began = False
+        self._was_adopted = age_seconds > 0
         self.is_of_another_boot = False
 
     async def output(self) -> AsyncGenerator[Output, None]:
@@ -124,9 +126,15 @@ class ProcessExecution:
                     yield batch
                 elif not process.exited.is_set():
                     await watch.wait()
-        if process.has_leftovers:
+        if process.has_leftovers or self._has_orphans():
             yield Output([log(Stream.SYSTEM, "processes that the command left behind are ended\n")])
             await process.stop(self._grace_seconds)
+            await end_members(contract(self._spec), self._grace_seconds)
+
+    def _has_orphans(self) -> bool:
+        """What left the session too. Orphans of a former daemon's time are not our children: look for all."""
+        marks = contract(self._spec)
+        return has_members(marks) if self._was_adopted else has_orphans(marks, leaders())
 
     def _read(self, *, final: bool) -> Output:
         skipped = self._events.skipped_bytes

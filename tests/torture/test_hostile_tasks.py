@@ -163,6 +163,44 @@ def carries(process: Path, run: Run) -> bool:
         return False
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_left_the_session_is_ended_with_the_run(
+    make_daemon: MakeDaemon,  # noqa: F811
+    tmp_path: Path,
+    restarted: bool,
+) -> None:
+    daemon = make_daemon()  # noqa: F811
+    daemon.start()
+    gate = tmp_path / "gate"
+    script = f"""
+    setsid sh -c 'trap "" TERM; exec sleep 1000' </dev/null >/dev/null 2>&1 &
+    (setsid sleep 1000 </dev/null >/dev/null 2>&1 &) ; echo ready; while [ ! -e {gate} ]; do sleep 0.01; done; exit 5"""
+    async with AsyncRunsClient(daemon.address) as client:  # noqa: F811
+        run = await begun(client, "task:script", "log", input=script)
+        if restarted:
+            daemon.kill()
+            daemon.start()
+        gate.touch()
+        ended = await client.wait(run.run_id, timeout=30)
+        events = [event async for event in client.replay(run.run_id)]
+        assert ended.exit_code == 5
+        assert "left behind" in text(events, "system")
+        assert not [p for p in Path("/proc").iterdir() if p.name.isdigit() and carries(p, run)]
+        # Orphans that end by themselves are reaped.
+        for _ in range(3):
+            await run_to_the_end(client, "task:script", input="(setsid true &); sleep 0.05")
+        assert len([p for p in Path("/proc").iterdir() if p.name.isdigit() and is_zombie_of(p, daemon.pid)]) <= 2
+    assert daemon.stop() == 0
+
+
+def is_zombie_of(process: Path, parent: int) -> bool:
+    try:
+        state, its_parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return False
+    return state == "Z" and int(its_parent) == parent
+
+
 async def test_what_outlived_its_shell_is_ended_before_another_attempt(make_daemon: MakeDaemon, tmp_path: Path) -> None:  # noqa: F811
     daemon = make_daemon()  # noqa: F811
     daemon.start()
