@@ -447,7 +447,8 @@ def test_help_and_version() -> None:
     assert all(f"  {name} " in shown for name in COMMANDS)
     for name in COMMANDS.keys() - {"init", "demo"}:
         shown = runs(name, "--help").stdout
-        assert all(option in shown for option in ("--address", "--project", "--json"))
+        assert all(option in shown for option in ("--address", "--json"))
+        assert ("--project" in shown) == (name != "drain"), "which is the daemon's, not a project's"
 
 
 def test_help_says_what_json_is_and_how_it_exits() -> None:
