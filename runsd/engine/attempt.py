@@ -55,6 +55,7 @@ class Attempt:
         self._stop_requested = asyncio.Event()
         self._output_bytes = output_bytes
         self._is_past_limit = False
+        self._last_words: list[Draft] = []
 
     def request_stop(self, reason: StopReason) -> None:
         """The first reason counts."""
@@ -120,12 +121,14 @@ class Attempt:
         async with aclosing(execution.output()) as batches:
             async for batch in batches:
                 output = self._within_limit(batch)
+                if self._is_past_limit:
+                    # Committed with the outcome: by itself, without an offset, a crash would have it read again.
+                    self._last_words = output.drafts
+                    return
                 if output.drafts or output.skipped_bytes:
                     passing(CrashPoint.OUTPUT_READ)
                     await self._journal.insist(partial(self._append, output=output))
                     passing(CrashPoint.OUTPUT_COMMITTED)
-                if self._is_past_limit:
-                    return
 
     def _within_limit(self, output: Output) -> Output:
         """The part of the output that the run may still write; past it the attempt is stopped."""
@@ -158,7 +161,7 @@ class Attempt:
         passing(CrashPoint.ARTIFACTS_COLLECTED)
         rest = self._within_limit(ended.rest)
         notes = [log(Stream.SYSTEM, f"{line}\n") for line in collected.passed_over]
-        rest = replace(rest, drafts=[*rest.drafts, *notes])
+        rest = replace(rest, drafts=[*self._last_words, *rest.drafts, *notes])
         outcome = self._judged(ended.outcome)
         run = await self._journal.insist(lambda t: self._conclude(t, rest, collected.artifacts, outcome))
         self._log(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 from runsd.model.events import is_utf8
@@ -14,7 +15,7 @@ def checked(text: str, limit: int) -> Any:
     if size > limit:
         raise ValueError(f"has {size:,} bytes, at most {limit:,} are allowed")
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -40,6 +41,13 @@ def checked_bytes(data: bytes, limit: int) -> str:
     if not is_utf8(text):
         raise ValueError("is not UTF-8")
     return text
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"has a number that is out of range: {text[:50]}")
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -81,6 +81,7 @@ class Journal:
     async def load(self) -> int:
         """Goes on with the numbers where the database stands; gives the last event's position."""
         self._counters = await self._connection.call(_highest_numbers)
+        self._now = await self._connection.call(_latest_moment)
         return self._counters.position
 
     async def change(self, change: Change[T]) -> T:
@@ -220,6 +221,12 @@ def _identity(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _latest_moment(connection: sqlite3.Connection) -> int:
+    """Events are never stamped earlier than those before them, though the clock was set back meanwhile."""
+    row = connection.execute("SELECT created_at FROM events ORDER BY position DESC LIMIT 1").fetchone()
+    return row[0] if row else 0
 
 
 def _highest_numbers(connection: sqlite3.Connection) -> Counters:

@@ -12,17 +12,17 @@ class StoreTooNew(Exception):
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is missing. Raises StoreTooNew."""
-    scripts = _scripts()
+    known = scripts()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(scripts):
+    if version > len(known):
         raise StoreTooNew(
-            f"the database has version {version}, this runsd knows up to {len(scripts)}; install a later runsd"
+            f"the database has version {version}, this runsd knows up to {len(known)}; install a later runsd"
         )
-    for number in range(version, len(scripts)):
-        _apply(connection, scripts[number], number + 1)
+    for number in range(version, len(known)):
+        _apply(connection, known[number], number + 1)
 
 
-def _scripts() -> list[str]:
+def scripts() -> list[str]:
     folder = resources.files("runsd.store") / "schema"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [f.read_text() for f in files]

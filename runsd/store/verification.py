@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from runsd.model.record import Artifact
 from runsd.model.run import Run
-from runsd.store.migrations import StoreTooNew, _scripts
+from runsd.store.migrations import StoreTooNew, scripts
 from runsd.store.queries import snapshot
 from runsd.store.run_checks import (
     RunLog,
@@ -90,7 +90,7 @@ def _check_version(connection: sqlite3.Connection, directory: Path) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.OperationalError as error:
         raise NotVerifiable(f"the database in {directory} cannot be read: {error}") from error
-    known = len(_scripts())
+    known = len(scripts())
     if version > known:
         raise StoreTooNew(
             f"the database has version {version}, this runsd knows up to {known}; verify it with a later runsd"

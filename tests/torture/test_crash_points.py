@@ -11,7 +11,7 @@ from runsd_client import AsyncRunsClient, RetryPolicy, Run
 
 from runsd.crashpoints import EXIT_STATUS, VARIABLE, CrashPoint
 from tests.integration.conftest import make_daemon  # noqa: F401 - a fixture
-from tests.integration.daemon import Daemon
+from tests.integration.daemon import SETTINGS, Daemon
 from tests.integration.test_executing import text, types
 
 PATIENT = RetryPolicy(retries=100, initial_seconds=0.05, max_seconds=0.2)
@@ -59,3 +59,21 @@ async def executed(client: AsyncRunsClient, script: str) -> Run:
     async for _ in client.follow(created.run.run_id):
         pass
     return await client.get(created.run.run_id)
+
+
+async def test_output_limit_doubles_nothing(make_daemon: Callable[..., Daemon]) -> None:  # noqa: F811
+    settings = SETTINGS + "[limits]\noutput_bytes = 2000\n"
+    daemon = make_daemon(settings=settings, env={VARIABLE: f"{CrashPoint.PROCESS_ENDED}"})
+    daemon.start()
+    script = "i=0; while [ $i -lt 1000 ]; do echo line $i; i=$((i+1)); done; sleep 1000"
+    async with AsyncRunsClient(daemon.address, retry=PATIENT) as client:
+        running = asyncio.create_task(executed(client, script))
+        assert await asyncio.to_thread(daemon.wait) == EXIT_STATUS
+        daemon.set_env({})
+        await asyncio.to_thread(daemon.start)
+        run = await running
+        events = [event async for event in client.replay(run.run_id)]
+    assert run.error and run.error.code == "output_limit"
+    written = "".join(f"line {number}\n" for number in range(1000))
+    assert written.startswith(text(events)) and len(text(events)) > 1000
+    assert daemon.stop() == 0

@@ -37,6 +37,12 @@ def test_any_text_is_a_document_or_refused_with_a_reason(text: str) -> None:
         assert any(word in str(error) for word in ("is not", "has", "nested"))
 
 
+@pytest.mark.parametrize("text", ["1e400", "[-1e999]", '{"a": 1e309}'])
+def test_numbers_that_no_float_holds_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        checked(text, 100)
+
+
 @given(st.binary())
 def test_any_bytes_are_a_document_or_refused_with_a_reason(data: bytes) -> None:
     try:

@@ -111,6 +111,19 @@ async def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
             await writing
 
 
+async def test_moments_never_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([5_000, 3_000])
+    for round_number in range(2):
+        moment = next(moments)
+        monkeypatch.setattr("runsd.store.journal.wall_now", lambda moment=moment: moment)
+        async with open_store(tmp_path, logs_limit=100) as store:
+            writing = asyncio.create_task(store.journal.run())
+            run = await store.journal.change(creation(f"run-{round_number}"))
+            assert run.created_at == 5_000
+            store.journal.stop()
+            await writing
+
+
 async def test_what_is_queued_when_stopping_is_written(tmp_path: Path) -> None:
     async with open_store(tmp_path, logs_limit=100) as store:
         writing = asyncio.create_task(store.journal.run())
