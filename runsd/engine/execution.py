@@ -142,11 +142,9 @@ class Executor:
             return await attempt.fail(error)
 
     def _clear(self, attempt: Attempt, run: Run) -> None:
-        """What is in the log by now need not stay in files."""
+        """What is in the log by now need not stay in files; what attempts share goes with the run's end."""
         directory = attempt.spec.directory
-        if run.status.is_terminal:
-            self._clearing.add(directory.clear_run)
-        elif directory.path.exists():
+        if not run.status.is_terminal and directory.path.exists():
             self._clearing.add(directory.clear)
 
     def _on_commit(self, commit: Commit) -> None:
@@ -159,6 +157,6 @@ class Executor:
                     self._cancelled_early.add(committed.run_id)
         for stored in commit.runs:
             run = stored.run
-            if run.status.is_terminal and run.attempt and run.run_id not in self._attempts:
-                # It ended between two attempts; what they share is no longer needed.
+            if run.status.is_terminal and run.attempt:
+                # Whoever ended it: an attempt's outcome, or a cancellation between two.
                 self._clearing.add(self._workplace.files.attempt(run.run_id, run.attempt).clear_run)
