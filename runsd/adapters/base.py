@@ -73,8 +73,8 @@ class Execution(Protocol):
         """To be called after `output` has ended, or instead of it when nothing more is wanted."""
         ...
 
-    async def stop(self, grace_seconds: float) -> None:
-        """Asks the attempt to end; when it has not after the grace period, ends it."""
+    async def stop(self, grace_seconds: float) -> bool:
+        """Asks the attempt to end; when it has not after the grace period, ends it, which is then True."""
         ...
 
     async def close(self) -> None:

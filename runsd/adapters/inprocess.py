@@ -66,7 +66,8 @@ class GoneExecution:
         error = RunError("the daemon ended while the attempt was executing in it", ErrorCode.INTERRUPTED)
         return Ended(Outcome(error=error, interrupted=True))
 
-    async def stop(self, grace_seconds: float) -> None: ...
+    async def stop(self, grace_seconds: float) -> bool:
+        return False
 
     async def close(self) -> None: ...
 
@@ -163,7 +164,7 @@ class InprocessExecution:
         self._buffer.close()
         return Ended(self._outcome(), self._buffer.take())
 
-    async def stop(self, grace_seconds: float) -> None:
+    async def stop(self, grace_seconds: float) -> bool:
         self._context.mark_cancelled()
         if self._is_coroutine:
             self._work.cancel()
@@ -172,6 +173,7 @@ class InprocessExecution:
             logger.error("callable ignores cancellation and is left behind", run_id=self._run_id)
             self._was_left_behind = True
             self._end()
+        return self._was_left_behind
 
     async def close(self) -> None:
         self._buffer.close()

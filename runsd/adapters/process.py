@@ -187,18 +187,21 @@ class Process:
         state, group = fields[0], int(fields[2])
         return group == self.pid and state not in "ZX"
 
-    async def stop(self, grace_seconds: float) -> None:
-        """SIGTERM to the group, and SIGKILL to what is left of it after the grace period."""
+    async def stop(self, grace_seconds: float) -> bool:
+        """SIGTERM to the group, and SIGKILL to what is left of it after the grace period: then True."""
         self._signal_group(signal.SIGTERM)
         # A stopped process would not see SIGTERM.
         self._signal_group(signal.SIGCONT)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(grace_seconds):
                 await self.exited.wait()
                 await self._leftovers_end()
-        self._signal_group(signal.SIGKILL)
+            return False
+        except TimeoutError:
+            self._signal_group(signal.SIGKILL)
         await self.exited.wait()
         await self._leftovers_end()
+        return True
 
     async def _leftovers_end(self) -> None:
         # Nobody's children here, so there is nothing to wait on; this is rare and short.

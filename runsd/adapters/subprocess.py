@@ -157,9 +157,8 @@ class ProcessExecution:
             outcome = replace(outcome, interrupted=True, error=replace(outcome.error, code=ErrorCode.INTERRUPTED))
         return Ended(replace(outcome, never_began=self.never_began), self._rest)
 
-    async def stop(self, grace_seconds: float) -> None:
-        if self._process is not None:
-            await self._process.stop(grace_seconds)
+    async def stop(self, grace_seconds: float) -> bool:
+        return self._process is not None and await self._process.stop(grace_seconds)
 
     async def close(self) -> None:
         for reader in (self._stdout, self._stderr, self._events):

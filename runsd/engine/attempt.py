@@ -56,6 +56,7 @@ class Attempt:
         self._output_bytes = output_bytes
         self._is_past_limit = False
         self._last_words: list[Draft] = []
+        self._was_ended_by_force = False
 
     def request_stop(self, reason: StopReason) -> None:
         """The first reason counts."""
@@ -115,7 +116,7 @@ class Attempt:
                 await self._stop_requested.wait()
         except TimeoutError:
             self.request_stop(StopReason.TIMEOUT)
-        await execution.stop(self._grace_seconds)
+        self._was_ended_by_force = await execution.stop(self._grace_seconds)
 
     async def _record_output(self, execution: Execution) -> None:
         async with aclosing(execution.output()) as batches:
@@ -161,6 +162,9 @@ class Attempt:
         passing(CrashPoint.ARTIFACTS_COLLECTED)
         rest = self._within_limit(ended.rest)
         notes = [log(Stream.SYSTEM, f"{line}\n") for line in collected.passed_over]
+        if self._was_ended_by_force:
+            grace = f"{self._grace_seconds:g} s"
+            notes.append(log(Stream.SYSTEM, f"did not end within {grace} of being asked to, and was ended by force\n"))
         rest = replace(rest, drafts=[*self._last_words, *rest.drafts, *notes])
         outcome = self._judged(ended.outcome)
         run = await self._journal.insist(lambda t: self._conclude(t, rest, collected.artifacts, outcome))

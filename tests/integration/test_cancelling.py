@@ -42,7 +42,8 @@ async def test_callable_is_cancelled(client: AsyncRunsClient, task: str) -> None
     ended = await client.wait(run.run_id, timeout=30)
     assert (ended.status, ended.error, ended.attempt) == (RunStatus.CANCELLED, None, 1)
     events = list((await client.events(run.run_id)).data)
-    assert types(events)[-2:] == ["run.cancel_requested", "run.cancelled"]
+    assert [t for t in types(events) if t != "log"][-2:] == ["run.cancel_requested", "run.cancelled"]
+    assert ("ended by force" in text(events, "system")) == (task == "deaf")
 
 
 async def test_python_process_may_clean_up(client: AsyncRunsClient, tmp_path: Path) -> None:
@@ -74,7 +75,9 @@ async def test_process_that_does_not_obey_is_killed_after_the_grace_period(
     await client.cancel(run.run_id)
     ended = await client.wait(run.run_id, timeout=30)
     assert ended.status is RunStatus.CANCELLED
-    assert await stdout(client, run) == "ready\n"
+    events = [event async for event in client.replay(run.run_id)]
+    assert text(events) == "ready\n"
+    assert ("ended by force" in text(events, "system")) == ("trap" in stubborn)
 
 
 async def test_ended_run_is_left_as_it_is(client: AsyncRunsClient) -> None:

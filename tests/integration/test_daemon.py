@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -332,3 +333,24 @@ def runs_command(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess
         timeout=60,
         check=False,
     )
+
+
+async def test_files_without_a_run_and_a_run_without_files(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        run = await begun(client, "task:script", "log", input='echo ready; [ "$RUNSD_ATTEMPT" = 2 ] || exec sleep 1000')
+        daemon.kill()
+        (attempt,) = daemon.state.glob("attempts/*/*")
+        shell = int((attempt / "process").read_text().splitlines()[1].split()[0])
+        os.killpg(shell, signal.SIGKILL)
+        shutil.rmtree(attempt)
+        stranger = daemon.state / "attempts" / "ff" / "00000000-0000-7000-8000-0000000000ff.1"
+        stranger.mkdir(parents=True)
+        (stranger / "stdout").write_text("somebody's")
+        daemon.start()
+        ended = await client.wait(run.run_id, timeout=30)
+        assert (ended.status, ended.attempt) == (RunStatus.COMPLETED, 2)
+        await asyncio.to_thread(daemon.wait_for, "files of an unknown run are left alone")
+    assert (stranger / "stdout").read_text() == "somebody's"
+    assert daemon.stop() == 0
