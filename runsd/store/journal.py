@@ -153,8 +153,11 @@ class Journal:
         if len(batch) == 1:
             _fail(batch[0][1], error)
             return
-        for one in batch:
-            await self._commit([one])
+        for change, future in batch:
+            if self._failure is None:
+                await self._commit([(change, future)])
+            else:
+                _fail(future, Stopping())
 
     def _apply(self, connection: sqlite3.Connection, changes: list[Change[Any]]) -> tuple[list[Any], Commit]:
         """In the writer's thread: one transaction."""

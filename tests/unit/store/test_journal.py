@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runsd.model.attempt import Offsets
 from runsd.model.creation import CreateRequest, NewRun
 from runsd.model.errors import NotFound, Stopping
 from runsd.model.events import Committed, Draft, EventType
@@ -134,6 +135,49 @@ async def test_what_is_queued_when_stopping_is_written(tmp_path: Path) -> None:
         assert len(await asyncio.gather(*queued)) == 5
         with pytest.raises(Stopping):
             await store.journal.change(creation("late"))
+
+
+def unbindable(run_id: str) -> Any:
+    """A number that no column takes, found only when the batch is written."""
+    return lambda transaction: transaction.set_offsets(transaction.get(run_id), Offsets(stdout=2**70))
+
+
+async def test_value_that_no_column_takes_fails_its_own_change_alone(store: Store) -> None:
+    await store.journal.change(creation("good"))
+    results = await asyncio.gather(
+        store.journal.change(creation("before")),
+        store.journal.change(unbindable("good")),
+        store.journal.change(creation("after")),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, OverflowError) for result in results] == [False, True, False]
+    pages = [await store.queries.events(run_id, 0, 10) for run_id in ("good", "before", "after")]
+    assert [[event.event_id for event in page.events] for page in pages] == [[1], [1], [1]]
+    assert store.tail.position == 3
+
+
+async def test_nothing_is_written_on_after_a_failure_among_changes_done_again(tmp_path: Path) -> None:
+    async with open_store(tmp_path, logs_limit=100) as store:
+        writing = asyncio.create_task(store.journal.run())
+        await store.journal.change(creation("good"))
+        tries = iter([False, True])
+
+        def breaks_at_the_second_try(transaction: Transaction) -> None:
+            if next(tries):
+                transaction.connection.execute("SELECT * FROM no_such_table")
+
+        results = await asyncio.gather(
+            store.journal.change(unbindable("good")),
+            store.journal.change(creation("before")),
+            store.journal.change(breaks_at_the_second_try),
+            store.journal.change(creation("after")),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [OverflowError, Run, Stopping, Stopping]
+        with pytest.raises(StoreFailed):
+            await writing
+        with pytest.raises(NotFound):
+            await store.queries.run("after")
 
 
 async def test_failed_write_stops_the_journal_and_answers_nobody_well(tmp_path: Path) -> None:
