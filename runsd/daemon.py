@@ -13,6 +13,8 @@ import resource
 import signal
 import sqlite3
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -87,14 +89,15 @@ async def _serve(
         group.create_task(store.journal.run(), name="journal")
         watchdog = group.create_task(manager.watchdog(), name="watchdog")
         try:
-            async with running_engine(store, catalog, settings, str(server.addresses[0]), group) as engine:
-                await server.start(engine)
-                logger.info("ready", listen=[str(address) for address in server.addresses])
+            async with (
+                running_engine(store, catalog, settings, str(server.addresses[0]), group) as engine,
+                _serving(engine, server),
+            ):
                 manager.ready(f"serving on {', '.join(map(str, server.addresses))}")
                 reloading = group.create_task(_reload_when_asked(engine, asked.to_reload, manager))
                 await asked.to_stop.wait()
                 reloading.cancel()
-                await _stop(engine, server, settings.on_stop, manager)
+                await _prepare_to_stop(engine, settings.on_stop, manager)
         finally:
             watchdog.cancel()
             store.journal.stop()
@@ -109,15 +112,25 @@ async def _reload_when_asked(engine: Engine, asked: asyncio.Event, manager: Serv
         manager.ready("serving; definitions reloaded")
 
 
-async def _stop(engine: Engine, server: Server, on_stop: OnStop, manager: ServiceManager) -> None:
+@asynccontextmanager
+async def _serving(engine: Engine, server: Server) -> AsyncIterator[None]:
+    """However it ends: who waits for an answer gets one, not a torn connection."""
+    await server.start(engine)
+    logger.info("ready", listen=[str(address) for address in server.addresses])
+    try:
+        yield
+    finally:
+        engine.store.tail.close()
+        await server.stop()
+
+
+async def _prepare_to_stop(engine: Engine, on_stop: OnStop, manager: ServiceManager) -> None:
     logger.info("stopping")
     if on_stop is OnStop.CANCEL:
         manager.stopping("stopping; runs are cancelled")
         await engine.end_runs("the daemon is stopping")
     else:
         manager.stopping("stopping; processes of runs go on")
-    engine.store.tail.close()
-    await server.stop()
 
 
 def _as_many_as_files_allow(settings: Settings) -> Settings:
