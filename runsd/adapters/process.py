@@ -19,9 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from runsd.adapters.cgroup_spawn import can_spawn_into, spawn_into
+from runsd.adapters.cgroups import Cgroup
 from runsd.adapters.directory import AttemptDirectory
 from runsd.adapters.regular_file import read_small
 
+# It moves itself into its control group, if it has one and was not born there, before it has children.
 # The trap keeps the shell there through signals to the group; the command gets the defaults back.
 _SCRIPT = """
 set -C
@@ -29,10 +32,11 @@ read -r _runsd_boot </proc/sys/kernel/random/boot_id
 read -r _runsd_stat </proc/$$/stat
 printf '%s\\n%s\\n' "$_runsd_boot" "$_runsd_stat" >"$1/process" || exit 125
 set +C
+[ -z "$4" ] || echo 0 >"$4"
 trap : TERM INT HUP QUIT
 _runsd_dir=$1
 ulimit -S -n "$3"
-cd -- "$2" 2>>"$1/stderr" && shift 3 && (exec "$@") </dev/null >>"$_runsd_dir/stdout" 2>>"$_runsd_dir/stderr"
+cd -- "$2" 2>>"$1/stderr" && shift 4 && (exec "$@") </dev/null >>"$_runsd_dir/stdout" 2>>"$_runsd_dir/stderr"
 echo $? >>"$_runsd_dir/process"
 """
 
@@ -41,6 +45,7 @@ _files_of_runs = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 # What Python ignores and a program expects to have its default.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+SHELL = "/bin/sh"
 LEFTOVER_POLL_SECONDS = 0.02
 CLAIM_POLL_SECONDS = 0.01
 CLAIM_POLLS = 100
@@ -211,17 +216,27 @@ class Process:
                 await asyncio.sleep(LEFTOVER_POLL_SECONDS)
 
 
-def spawn(directory: AttemptDirectory, argv: Sequence[str], working_directory: Path, env: Mapping[str, str]) -> Process:
+def spawn(
+    directory: AttemptDirectory,
+    argv: Sequence[str],
+    working_directory: Path,
+    env: Mapping[str, str],
+    cgroup: Cgroup | None,
+) -> Process:
     """Raises OSError when no process can be made."""
-    pid = os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", _SCRIPT, "runsd", str(directory.path), str(working_directory), str(_files_of_runs), *argv],
-        env,
-        setsid=True,
-        setsigmask=[],
-        setsigdef=_DEFAULT_SIGNALS,
-        file_actions=_QUIET,
-    )
+    shell = ("sh", "-c", _SCRIPT, "runsd", str(directory.path), str(working_directory), str(_files_of_runs))
+    pid = _born_in(cgroup, (*shell, "", *argv), env) if cgroup is not None else None
+    if pid is None:
+        entrance = str(cgroup.entrance) if cgroup is not None else ""
+        pid = os.posix_spawn(
+            SHELL,
+            (*shell, entrance, *argv),
+            env,
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_DEFAULT_SIGNALS,
+            file_actions=_QUIET,
+        )
     try:
         return Process(pid)
     except OSError:
@@ -229,6 +244,14 @@ def spawn(directory: AttemptDirectory, argv: Sequence[str], working_directory: P
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
+
+
+def _born_in(cgroup: Cgroup, argv: Sequence[str], env: Mapping[str, str]) -> int | None:
+    """None when it has to move there itself."""
+    try:
+        return spawn_into(cgroup.path, SHELL, argv, env, _DEFAULT_SIGNALS) if can_spawn_into() else None
+    except OSError:
+        return None  # the group is gone, or the kernel would not; a lack of room is met again
 
 
 # The shell's own descriptors: nothing of the daemon's terminal or journal reaches a run.

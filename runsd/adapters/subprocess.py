@@ -6,6 +6,7 @@ committed together with the events read up to them.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import sys
@@ -13,9 +14,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from runsd.adapters.base import AttemptSpec, Ended, NoRoom, Output, StartFailed
+from runsd.adapters.cgroups import own_cgroups
 from runsd.adapters.changes import FileChanges
-from runsd.adapters.environment import contract, environment
-from runsd.adapters.members import become_parent_of_orphans, end_members, has_members, has_orphans
+from runsd.adapters.environment import environment
+from runsd.adapters.members import Members, become_parent_of_orphans
 from runsd.adapters.output_files import EventReader, File, TextReader
 from runsd.adapters.process import Identity, Process, claimed_identity, leaders, spawn
 from runsd.adapters.result_files import outcome_of
@@ -25,7 +27,7 @@ from runsd.model.events import Stream, log
 from runsd.model.run import ErrorCode
 from runsd.model.targets import Command, PythonCallable
 
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _WORKER = "from runsd.sdk.worker import main; main()"
 
 
@@ -33,32 +35,50 @@ class SubprocessAdapter:
     def __init__(self, changes: FileChanges, grace_seconds: float) -> None:
         self._changes = changes
         self._grace_seconds = grace_seconds
+        self._cgroups = own_cgroups()
         become_parent_of_orphans()
 
     async def start(self, spec: AttemptSpec) -> ProcessExecution:
+        members = self._members(spec)
         try:
             spec.directory.prepare(spec.documents)
             passing(CrashPoint.ATTEMPT_PREPARED)
-            process = spawn(
-                spec.directory, _argv(spec), spec.definition.working_directory, environment(spec, os.environ)
-            )
+            process = _spawn(spec, members)
         except OSError as error:
             kind = NoRoom if error.errno in _PASSING else StartFailed
             raise kind(f"the process could not be started: {error}") from error
         passing(CrashPoint.PROCESS_SPAWNED)
-        return ProcessExecution(spec, process, self._changes, Offsets(), self._grace_seconds)
+        return ProcessExecution(spec, process, members, self._changes, Offsets(), self._grace_seconds)
 
     async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> ProcessExecution:
         identity = await claimed_identity(spec.directory)
         process = _attach(identity) if identity else None
-        if process is None:
-            # The shell is gone; what it started may not be, and would go on beside another attempt.
-            await end_members(contract(spec), self._grace_seconds)
+        members = self._members(spec)
+        # Where the shell is gone, what it started may not be, and would go on beside another attempt.
+        left_behind = process is None and await members.end(self._grace_seconds) > 0
         age = identity.age_seconds() if identity and process else 0.0
-        execution = ProcessExecution(spec, process, self._changes, offsets, self._grace_seconds, age)
+        execution = ProcessExecution(spec, process, members, self._changes, offsets, self._grace_seconds, age)
+        execution.left_behind = left_behind
         execution.never_began = identity is None
         execution.is_of_another_boot = identity is not None and not identity.is_of_this_boot()
         return execution
+
+    def _members(self, spec: AttemptSpec) -> Members:
+        run_id, attempt = spec.run.run_id, spec.run.attempt
+        return Members(run_id, attempt, self._cgroups.of(run_id, attempt) if self._cgroups else None)
+
+
+def _spawn(spec: AttemptSpec, members: Members) -> Process:
+    """Raises OSError."""
+    cgroup = members.cgroup if members.cgroup and members.cgroup.make() else None
+    try:
+        return spawn(
+            spec.directory, _argv(spec), spec.definition.working_directory, environment(spec, os.environ), cgroup
+        )
+    except OSError:
+        if cgroup is not None:
+            cgroup.remove()
+        raise
 
 
 def _argv(spec: AttemptSpec) -> tuple[str, ...]:
@@ -67,6 +87,10 @@ def _argv(spec: AttemptSpec) -> tuple[str, ...]:
         return program.argv
     assert isinstance(program, PythonCallable)
     return (sys.executable, "-P", "-c", _WORKER, str(spec.project_directory), program.module, program.qualname)
+
+
+def _told_of_left_behind() -> Output:
+    return Output([log(Stream.SYSTEM, "processes that the attempt left behind are ended\n")])
 
 
 def _attach(identity: Identity) -> Process | None:
@@ -88,6 +112,7 @@ class ProcessExecution:
         self,
         spec: AttemptSpec,
         process: Process | None,
+        members: Members,
         changes: FileChanges,
         offsets: Offsets,
         grace_seconds: float,
@@ -96,6 +121,7 @@ class ProcessExecution:
         directory = spec.directory
         self._spec = spec
         self._process = process
+        self._members = members
         self._changes = changes
         self._grace_seconds = grace_seconds
         self.age_seconds = age_seconds
@@ -104,6 +130,9 @@ class ProcessExecution:
         self._events = EventReader(File(directory.events, offsets.events), spec.limits.event_bytes)
         self._rest = Output()
         self.never_began = False
+        # Whether the attempt's processes were not all gone with its shell.
+        self.left_behind = False
+        self._ending = asyncio.Lock()
         self._was_adopted = age_seconds > 0
         self.is_of_another_boot = False
 
@@ -111,6 +140,8 @@ class ProcessExecution:
         if self._process is not None:
             async for batch in self._live_output(self._process):
                 yield batch
+        elif self.left_behind:
+            yield _told_of_left_behind()
         while self._offsets() != (batch := self._read(final=True)).offsets:
             # The last batch is committed with the outcome, which saves short attempts a commit.
             yield self._rest
@@ -126,15 +157,16 @@ class ProcessExecution:
                     yield batch
                 elif not process.exited.is_set():
                     await watch.wait()
-        if process.has_leftovers or self._has_orphans():
-            yield Output([log(Stream.SYSTEM, "processes that the command left behind are ended\n")])
-            await process.stop(self._grace_seconds)
-            await end_members(contract(self._spec), self._grace_seconds)
+        if self._leaves_behind(process):
+            yield _told_of_left_behind()
+            await self.stop(self._grace_seconds)
 
-    def _has_orphans(self) -> bool:
-        """What left the session too. Orphans of a former daemon's time are not our children: look for all."""
-        marks = contract(self._spec)
-        return has_members(marks) if self._was_adopted else has_orphans(marks, leaders())
+    def _leaves_behind(self, process: Process) -> bool:
+        """Whether there are others when the shell has ended, or were until they were ended."""
+        members = self._members
+        are_left = members.are_left() if self._was_adopted else members.are_children_left(leaders())
+        self.left_behind = self.left_behind or process.has_leftovers or are_left
+        return self.left_behind
 
     def _read(self, *, final: bool) -> Output:
         skipped = self._events.skipped_bytes
@@ -158,7 +190,14 @@ class ProcessExecution:
         return Ended(replace(outcome, never_began=self.never_began), self._rest)
 
     async def stop(self, grace_seconds: float) -> bool:
-        return self._process is not None and await self._process.stop(grace_seconds)
+        if self._process is None:
+            return False
+        # Asked again for what it left behind, it must not be told twice to end.
+        async with self._ending:
+            by_force = await self._process.stop(grace_seconds)
+            if self._leaves_behind(self._process):
+                await self._members.end(grace_seconds)
+            return by_force
 
     async def close(self) -> None:
         for reader in (self._stdout, self._stderr, self._events):

@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from tests.integration.own_cgroup import NoCgroup, own_cgroup
+
 SYSTEMD = Path("/lib/systemd/systemd")
 TOOLS = ("bash", "setpriv", "unshare", "nsenter", "mount", "systemctl", "systemd-analyze")
 BOOT = Path(__file__).with_name("boot_systemd.sh")
@@ -108,20 +110,11 @@ def _command(cgroup: Path) -> list[str]:
 @contextmanager
 def _own_cgroup() -> Iterator[Path]:
     """Apart from all others, so that several can be booted at a time. Raises NoMachine."""
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    places = [fields[4] for fields in mounts if fields[fields.index("-") + 1] == "cgroup2"]
-    if not places:
-        raise NoMachine("no cgroup2 file system is mounted")
-    cgroup = Path(places[0], f"runsd-machine-{os.getpid()}")
     try:
-        cgroup.mkdir()
-    except OSError as error:
-        raise NoMachine(f"no control group can be made: {error}") from error
-    try:
-        yield cgroup
-    finally:
-        for directory, _, _ in os.walk(cgroup, topdown=False):
-            Path(directory).rmdir()
+        with own_cgroup(f"runsd-machine-{os.getpid()}") as cgroup:
+            yield cgroup
+    except NoCgroup as error:
+        raise NoMachine(str(error)) from error
 
 
 @contextmanager

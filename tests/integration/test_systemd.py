@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from runsd_client import AsyncRunsClient, Event, RetryPolicy, Run, RunStatus
 
 from tests.integration.systemd_machine import PATIENCE_SECONDS, PROGRAM, Machine, NoMachine, booted
 
-# `relay` repeats every line that it is fed; `hog` makes the daemon's event loop hang.
+# `relay` repeats every line that it is fed; `desert` does too, and what it has started leaves everything that
+# it can leave; `hog` makes the daemon's event loop hang.
 PROJECT = """
 [project]
 id = "proving-ground"
@@ -25,6 +27,16 @@ while read -r line <&3; do
     echo "$line"
     if [ "$line" = end ]; then exit 7; fi
 done
+'''
+
+[tasks.desert]
+shell = '''
+mkfifo "$RUNSD_STATE/told"
+(env -i TOLD="$RUNSD_STATE/told" setsid sh -c 'echo $$ >$TOLD; exec env -i sleep 1000' </dev/null >/dev/null 2>&1 &)
+read -r deserter <"$RUNSD_STATE/told"
+exec 3<>/tmp/feed
+echo "$deserter"
+read -r line <&3
 '''
 
 [tasks.hog]
@@ -79,6 +91,10 @@ class Service:
     @property
     def main_pid(self) -> int:
         return int(self.systemctl("show", "--value", "--property=MainPID", "runsd"))
+
+    @property
+    def cgroup(self) -> str:
+        return self.systemctl("show", "--value", "--property=ControlGroup", "runsd").lstrip("/")
 
     @property
     def state(self) -> str:
@@ -149,14 +165,9 @@ class Relay:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self._client.get(self._run_id)
 
-    async def ended(self) -> tuple[Run, list[Event]]:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            events = [event async for event in self._client.follow(self._run_id)]
-            return await self._client.get(self._run_id), events
-
     async def comes_out_whole(self, *lines: str, exit_code: int = 7) -> None:
         """All it wrote, the status it ended with, in its one attempt."""
-        run, events = await self.ended()
+        run, events = await record_of(self._client, self._run_id)
         output = "".join(event.payload["text"] for event in events if event.event_type == "log")
         assert output == "".join(f"{line}\n" for line in ("begun", *lines))
         assert (run.status, run.exit_code, run.attempt) == (RunStatus.FAILED, exit_code, 1)
@@ -166,12 +177,61 @@ class Relay:
         ]  # fmt: skip
 
 
+class Deserter:
+    """A process that left its run's session, and of its environment everything."""
+
+    def __init__(self, service: Service, run_id: str, pid: int) -> None:
+        self.run_id = run_id
+        self._process = service.machine.path(f"/proc/{pid}")
+        self._cgroup = service.machine.path(f"/sys/fs/cgroup/{service.cgroup}/{run_id}.1")
+
+    @property
+    def is_alive(self) -> bool:
+        try:
+            return (self._process / "cmdline").read_bytes().startswith(b"sleep\0")
+        except OSError:
+            return False
+
+    def assert_is_at_large(self) -> None:
+        assert self.is_alive
+        assert (self._process / "environ").read_bytes() == b""
+
+    def assert_is_gone_with(self, run: Run, events: list[Event]) -> None:
+        assert not self.is_alive
+        assert not self._cgroup.exists()
+        told = [event.payload["text"] for event in events if event.payload.get("stream") == "system"]
+        assert told == ["processes that the attempt left behind are ended\n"]
+        assert run.attempt == 1
+
+
 @pytest.fixture
-async def relay(service: Service, client: AsyncRunsClient) -> AsyncIterator[Relay]:
-    """One that executes, and has said `before`."""
+def feed(service: Service) -> Path:
     feed = service.machine.path("/tmp/feed")
     feed.unlink(missing_ok=True)
     os.mkfifo(feed)
+    return feed
+
+
+@pytest.fixture
+async def deserter(service: Service, client: AsyncRunsClient, feed: Path) -> Deserter:
+    run_id = (await client.create_task_run("task:desert")).run.run_id
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        said = await anext(event async for event in client.follow(run_id) if event.event_type == "log")
+    deserter = Deserter(service, run_id, int(said.payload["text"]))
+    deserter.assert_is_at_large()
+    return deserter
+
+
+async def record_of(client: AsyncRunsClient, run_id: str) -> tuple[Run, list[Event]]:
+    """When it has ended."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        events = [event async for event in client.follow(run_id)]
+        return await client.get(run_id), events
+
+
+@pytest.fixture
+async def relay(service: Service, client: AsyncRunsClient, feed: Path) -> AsyncIterator[Relay]:
+    """One that executes, and has said `before`."""
     run_id = (await client.create_task_run("task:relay")).run.run_id
     async with asyncio.timeout(PATIENCE_SECONDS):
         await anext(event async for event in client.follow(run_id) if event.event_type == "log")
@@ -263,3 +323,44 @@ async def test_stop_that_ends_runs_too(service: Service, relay: Relay) -> None:
     service.signal("TERM", whom="all")
     service.systemctl("start", "runsd")
     await relay.comes_out_whole("before", "told to end", exit_code=9)
+
+
+async def test_deserter_is_ended_with_its_run(client: AsyncRunsClient, deserter: Deserter, feed: Path) -> None:
+    feed.write_text("end\n")
+    run, events = await record_of(client, deserter.run_id)
+    assert run.status is RunStatus.COMPLETED
+    deserter.assert_is_gone_with(run, events)
+
+
+async def test_deserter_is_ended_with_a_cancelled_run(client: AsyncRunsClient, deserter: Deserter) -> None:
+    await client.cancel(deserter.run_id)
+    run, events = await record_of(client, deserter.run_id)
+    assert run.status is RunStatus.CANCELLED
+    deserter.assert_is_gone_with(run, events)
+
+
+async def test_deserter_is_ended_by_the_next_daemon(
+    service: Service, client: AsyncRunsClient, deserter: Deserter, feed: Path
+) -> None:
+    former = service.main_pid
+    service.signal("KILL")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await client.get(deserter.run_id)
+    assert service.main_pid not in (0, former)
+    deserter.assert_is_at_large()
+    feed.write_text("end\n")
+    run, events = await record_of(client, deserter.run_id)
+    assert run.status is RunStatus.COMPLETED
+    deserter.assert_is_gone_with(run, events)
+
+
+async def test_deserter_whose_run_ended_without_a_daemon(
+    service: Service, client: AsyncRunsClient, deserter: Deserter, feed: Path
+) -> None:
+    service.systemctl("stop", "runsd")
+    feed.write_text("end\n")
+    deserter.assert_is_at_large()
+    service.systemctl("start", "runsd")
+    run, events = await record_of(client, deserter.run_id)
+    assert run.status is RunStatus.COMPLETED
+    deserter.assert_is_gone_with(run, events)

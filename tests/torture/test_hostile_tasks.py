@@ -13,6 +13,7 @@ from runsd_client import AsyncRunsClient, InvalidRequestError, NewRun, Run, Runs
 
 from tests.integration.conftest import client, daemon, make_daemon  # noqa: F401 - fixtures
 from tests.integration.daemon import SETTINGS, Daemon
+from tests.integration.own_cgroup import delegated  # noqa: F401 - a fixture
 from tests.integration.test_cancelling import begun
 from tests.integration.test_executing import run_to_the_end, text, types
 
@@ -191,6 +192,110 @@ async def test_what_left_the_session_is_ended_with_the_run(
             await run_to_the_end(client, "task:script", input="(setsid true &); sleep 0.05")
         assert len([p for p in Path("/proc").iterdir() if p.name.isdigit() and is_zombie_of(p, daemon.pid)]) <= 2
     assert daemon.stop() == 0
+
+
+# What each starts leaves its session and its parent, and does not end when asked to.
+DESERTERS = {
+    "its environment": """
+        mkfifo "$RUNSD_STATE/told"
+        (env -i TOLD="$RUNSD_STATE/told" setsid sh -c '
+            trap "" TERM; echo $$ >"$TOLD"; exec env -i sleep 1000' </dev/null >/dev/null 2>&1 &)
+        read -r deserter <"$RUNSD_STATE/told"; echo "$deserter"; {then}""",
+    "for a group below": """
+        mkfifo "$RUNSD_STATE/told"
+        (env -i TOLD="$RUNSD_STATE/told" setsid sh -c '
+            below={groups}/$(basename $(grep ^0:: /proc/self/cgroup))/be/low; mkdir -p $below
+            trap "" TERM; echo 0 >$below/cgroup.procs
+            echo $$ >"$TOLD"; exec env -i sleep 1000' </dev/null >/dev/null 2>&1 &)
+        read -r deserter <"$RUNSD_STATE/told"; echo "$deserter"; {then}""",
+    "its group": """
+        mkfifo "$RUNSD_STATE/told"
+        (setsid sh -c '
+            trap "" TERM; echo 0 >{groups}/cgroup.procs
+            echo $$ >"$RUNSD_STATE/told"; exec sleep 1000' </dev/null >/dev/null 2>&1 &)
+        read -r deserter <"$RUNSD_STATE/told"; echo "$deserter"; {then}""",
+}
+
+
+@pytest.mark.parametrize(
+    ("left", "end"),
+    [
+        *(("its environment", end) for end in ("ends", "cancelled", "endless", "adopted", "unattended")),
+        *(("for a group below", end) for end in ("ends", "unattended")),
+        *(("its group", end) for end in ("ends", "adopted")),
+    ],
+)
+async def test_deserter_is_ended_with_its_run(
+    make_daemon: MakeDaemon,  # noqa: F811
+    delegated: Path,  # noqa: F811
+    tmp_path: Path,
+    left: str,
+    end: str,
+) -> None:
+    daemon = make_daemon(settings=SETTINGS + "[limits]\noutput_bytes = 10000\n")  # noqa: F811
+    daemon.start()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    then = "while :; do echo xxxxxxxxxxxxxxxxxxxx; done" if end == "endless" else f"read -r line <{gate}"
+    script = DESERTERS[left].format(groups=delegated, then=then)
+    async with AsyncRunsClient(daemon.address) as client:  # noqa: F811
+        run = (await client.create_task_run("task:script", input=script)).run
+        said = await anext(event async for event in client.follow(run.run_id) if event.event_type == "log")
+        deserter = Path("/proc", said.payload["text"].split()[0])
+        if end == "cancelled":
+            await client.cancel(run.run_id)
+        elif end == "adopted":
+            daemon.kill()
+            daemon.start()
+        elif end == "unattended":
+            daemon.kill()
+        if end not in ("cancelled", "endless"):
+            assert is_alive(deserter)
+            gate.write_text("end\n")
+        if end == "unattended":
+            daemon.start()
+        ended = await client.wait(run.run_id, timeout=30)
+        events = [event async for event in client.replay(run.run_id)]
+    assert not is_alive(deserter)
+    assert ended.attempt == 1
+    if end != "endless":  # then nothing more is recorded
+        assert text(events, "system").count("left behind") == 1
+    assert daemon.stop() == 0
+    assert not list(delegated.glob("*/")), "no group is left"
+
+
+def is_alive(process: Path) -> bool:
+    try:
+        return (process / "cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
+async def executing_in(group: Path) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_shell(
+        f"echo 0 >{group}/cgroup.procs; echo; exec sleep 1000", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    return process
+
+
+async def test_groups_of_attempts_that_are_over_are_cleared(make_daemon: MakeDaemon, delegated: Path) -> None:  # noqa: F811
+    daemon = make_daemon()  # noqa: F811
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:  # noqa: F811
+        over, also_over = [(await run_to_the_end(client, "task:quick"))[0].run_id for _ in range(2)]
+    daemon.kill()
+    for name in (f"{over}.1", f"{over}.1/below", f"{also_over}.1", ".control", "unknown.1"):
+        (delegated / name).mkdir()
+    survivor = await executing_in(delegated / f"{also_over}.1")
+    unknown = await executing_in(delegated / "unknown.1")
+    daemon.start()
+    assert await survivor.wait() == -signal.SIGKILL
+    assert daemon.stop() == 0
+    assert {group.name for group in delegated.glob("*/")} == {f"{also_over}.1", ".control", "unknown.1"}
+    unknown.kill()
+    await unknown.wait()
 
 
 def is_zombie_of(process: Path, parent: int) -> bool:
