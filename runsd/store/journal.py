@@ -11,6 +11,8 @@ can no longer be trusted (a failed fsync is not retried), so the journal stops a
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -44,9 +46,11 @@ _DISK_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 # A value too big, not representable, or against a constraint: it comes from one change of the batch.
 _OF_ONE_CHANGE = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError, UnicodeError)
 
+_READ_ONLY = "its file system has become read-only; make it writable, and start runsd again"
+
 
 class FileGone(Exception):
-    """SQLite writes on to a file that nobody can reach any more."""
+    """SQLite writes on to a file that nobody can reach any more, or among files that nobody can write."""
 
 
 class StoreFailed(Exception):
@@ -59,6 +63,7 @@ class Commit:
 
     events: list[Committed]
     runs: list[StoredRun]
+    woken: list[StoredRun]
 
 
 class Journal:
@@ -122,7 +127,8 @@ class Journal:
 
     def fail(self, error: Exception) -> None:
         """Ends the journal, and with it the daemon: the database can no longer be trusted."""
-        self._failure = StoreFailed(f"{self._file}: {error}")
+        reason = _READ_ONLY if _is_read_only(self._file) else error
+        self._failure = StoreFailed(f"{self._file}: {reason}")
         self._stopping = True
         self._wake.set()
 
@@ -171,11 +177,13 @@ class Journal:
             passing(CrashPoint.BATCH_COMMITTED)
             if _identity(self._file) != self._identity:
                 raise FileGone("the file was removed or replaced while the daemon had it open")
+            if _is_read_only(self._file):
+                raise FileGone(_READ_ONLY)
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        return outcomes, Commit(batch.committed, list(batch.runs.values()))
+        return outcomes, Commit(batch.committed, list(batch.runs.values()), list(batch.woken.values()))
 
     def _apply_one(self, connection: sqlite3.Connection, batch: Staged, change: Change[Any]) -> Any:
         before = Counters(self._counters.run_no, self._counters.position)
@@ -224,6 +232,16 @@ def _identity(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _is_read_only(file: Path) -> bool:
+    """What is open may still be written, where another mount covers it. Costs a few µs."""
+    try:
+        # Never the database itself: closing it would give up SQLite's locks on it.
+        os.close(os.open(f"{file}-wal", os.O_WRONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
 
 
 def _latest_moment(connection: sqlite3.Connection) -> int:

@@ -81,7 +81,8 @@ def locked(directory: Path) -> Iterator[None]:
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateDirectoryUnusable(
-            f"the state directory {directory} cannot be written: {error.strerror}; mend it, or give another --state-dir"
+            f"the state directory {directory} cannot be written: {error.strerror}; "
+            "make it writable, or give another --state-dir"
         ) from error
     try:
         try:
