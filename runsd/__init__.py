@@ -1,4 +1,4 @@
-"""runsd executes durable runs; this is what task code imports: `from runsd import task, Context, Cancelled`.
+"""runsd executes durable runs; this is what the code of tasks and workflows imports.
 
 Names are loaded when they are asked for: a task's process pays for what it uses.
 """
@@ -6,13 +6,44 @@ Names are loaded when they are asked for: a task's process pays for what it uses
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runsd.sdk.context import Cancelled, Context
-    from runsd.sdk.declare import task
+    from runsd.sdk.declare import task, workflow
+    from runsd.sdk.workflow import (
+        Approval,
+        ApprovalRejected,
+        Retry,
+        Settled,
+        StepFailed,
+        WaitTimeout,
+        WorkflowContext,
+    )
 
     __version__: str
 
-__all__ = ["Cancelled", "Context", "__version__", "task"]
+__all__ = [
+    "Approval",
+    "ApprovalRejected",
+    "Cancelled",
+    "Context",
+    "Retry",
+    "Settled",
+    "StepFailed",
+    "WaitTimeout",
+    "WorkflowContext",
+    "__version__",
+    "task",
+    "workflow",
+]
 
-_HOMES = {"Cancelled": "runsd.sdk.context", "Context": "runsd.sdk.context", "task": "runsd.sdk.declare"}
+_HOMES = {
+    "Cancelled": "runsd.sdk.context",
+    "Context": "runsd.sdk.context",
+    "task": "runsd.sdk.declare",
+    "workflow": "runsd.sdk.declare",
+    **dict.fromkeys(
+        ("Approval", "ApprovalRejected", "Retry", "Settled", "StepFailed", "WaitTimeout", "WorkflowContext"),
+        "runsd.sdk.workflow",
+    ),
+}
 
 
 def __getattr__(name: str) -> object:

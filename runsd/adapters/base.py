@@ -43,6 +43,10 @@ class AttemptSpec:
     directory: AttemptDirectory
     address: str
     limits: Limits
+    # How many events the run has; one that just began for the first time has two.
+    last_event_id: int = 0
+    # How long ago the attempt began.
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
-from contextvars import ContextVar
 from inspect import iscoroutinefunction
 from typing import Any
 
 import structlog
 
 from runsd.adapters.base import AttemptSpec, Ended, Output
+from runsd.adapters.containment import Containment, contain_tasks, in_thread
 from runsd.model.attempt import Offsets, Outcome
 from runsd.model.events import Draft
 from runsd.model.run import ErrorCode, RunError
@@ -215,8 +214,8 @@ def _is_coroutine_function(function: Function) -> bool:
 
 def _on_loop(function: Function, context: Context) -> asyncio.Future[Outcome]:
     async def work() -> Outcome:
-        own_tasks: set[asyncio.Task[Any]] = set()
-        _own_tasks.set(own_tasks)
+        containment = Containment()
+        containment.enter()
         try:
             return _returned(await function(context))
         except asyncio.CancelledError:
@@ -224,61 +223,21 @@ def _on_loop(function: Function, context: Context) -> asyncio.Future[Outcome]:
         except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
             return _raised(error)
         finally:
-            _end(own_tasks, context)
+            containment.end(context.run_id)
 
     return asyncio.create_task(work(), name=f"run {context.run_id}")
 
 
-# The tasks that a run's code made; set only while such code executes.
-_own_tasks: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("own_tasks", default=None)
-
-
-def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Tasks of user code belong to their run: none outlives it, and none ends the daemon by `sys.exit`."""
-
-    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        own_tasks = _own_tasks.get()
-        if own_tasks is None:
-            return asyncio.Task(coroutine, loop=loop, **options)
-        task: asyncio.Task[Any] = asyncio.Task(_contained(coroutine), loop=loop, **options)
-        own_tasks.add(task)
-        task.add_done_callback(own_tasks.discard)
-        return task
-
-    loop.set_task_factory(make)
-
-
-async def _contained(coroutine: Awaitable[Any]) -> Any:
-    try:
-        return await coroutine
-    except (SystemExit, KeyboardInterrupt) as error:
-        # asyncio would let these out of the event loop.
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
-
-
-def _end(own_tasks: set[asyncio.Task[Any]], context: Context) -> None:
-    for task in own_tasks:
-        logger.warning("the run left a task behind, which is cancelled", run_id=context.run_id, task=task.get_name())
-        task.cancel()
-
-
 def _in_thread(function: Function, context: Context) -> asyncio.Future[Outcome]:
-    """In a daemon thread: one that never ends cannot keep the daemon from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Outcome] = loop.create_future()
-
-    def work() -> None:
+    def work() -> Outcome:
         try:
             result = function(context)
             # A decorated `async def` does not look like one.
-            outcome = _returned(asyncio.run(_awaited(result)) if hasattr(result, "__await__") else result)
+            return _returned(asyncio.run(_awaited(result)) if hasattr(result, "__await__") else result)
         except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
-            outcome = _raised(error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(future.set_result, outcome)
+            return _raised(error)
 
-    threading.Thread(target=work, name=f"run {context.run_id}", daemon=True).start()
-    return future
+    return in_thread(work, f"run {context.run_id}")
 
 
 def _returned(result: object) -> Outcome:

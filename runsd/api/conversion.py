@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+
 from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import definitions_pb2, run_pb2, runs_pb2
 
@@ -9,10 +11,14 @@ from runsd.model.creation import CreateRequest
 from runsd.model.events import Committed, Event, compact
 from runsd.model.record import Artifact, Record
 from runsd.model.run import Run, RunError, RunStatus, TriggerKind
+from runsd.model.steps import Step, StepKind, StepState, parent_step_id
 from runsd.model.targets import Definition, Problem, RunKind, Schema
 from runsd.model.times import MICROSECONDS
 
 MAX_SECONDS = 253_402_300_799
+STEP_OUTPUT_CHARACTERS = 4096
+# A record has documents of up to 3 MiB besides, and gRPC clients take 4 MiB unless told otherwise.
+STEPS_BYTES = 512 << 10
 KINDS = {RunKind.TASK: run_pb2.RUN_KIND_TASK, RunKind.WORKFLOW: run_pb2.RUN_KIND_WORKFLOW}
 STATUSES = {
     RunStatus.PENDING: run_pb2.RUN_STATUS_PENDING,
@@ -26,6 +32,25 @@ TRIGGERS = {
     TriggerKind.MANUAL: run_pb2.TRIGGER_KIND_MANUAL,
     TriggerKind.SCHEDULE: run_pb2.TRIGGER_KIND_SCHEDULE,
     TriggerKind.API: run_pb2.TRIGGER_KIND_API,
+}
+# All that are shown: what is recorded for the replay alone is not.
+STEP_KINDS = {
+    StepKind.FUNCTION: run_pb2.STEP_KIND_FUNCTION,
+    StepKind.RUN: run_pb2.STEP_KIND_RUN,
+    StepKind.SLEEP: run_pb2.STEP_KIND_SLEEP,
+    StepKind.SIGNAL: run_pb2.STEP_KIND_SIGNAL,
+    StepKind.APPROVAL: run_pb2.STEP_KIND_APPROVAL,
+    StepKind.PARALLEL: run_pb2.STEP_KIND_PARALLEL,
+    StepKind.MAP: run_pb2.STEP_KIND_MAP,
+}
+STEP_STATES = {
+    StepState.PENDING: run_pb2.STEP_STATE_PENDING,
+    StepState.RUNNING: run_pb2.STEP_STATE_RUNNING,
+    StepState.WAITING: run_pb2.STEP_STATE_WAITING,
+    StepState.COMPLETED: run_pb2.STEP_STATE_COMPLETED,
+    StepState.FAILED: run_pb2.STEP_STATE_FAILED,
+    StepState.SKIPPED: run_pb2.STEP_STATE_SKIPPED,
+    StepState.CANCELLED: run_pb2.STEP_STATE_CANCELLED,
 }
 KINDS_BY_NUMBER = {number: kind for kind, number in KINDS.items()}
 STATUSES_BY_NUMBER = {number: status for status, number in STATUSES.items()}
@@ -81,7 +106,43 @@ def record_message(record: Record) -> run_pb2.Run:
     message.logs = record.logs.text
     message.logs_truncated = record.logs.truncated
     message.artifacts.extend(map(artifact_message, record.artifacts.values()))
+    steps, cut = step_messages(record.steps)
+    message.steps.extend(steps)
+    message.steps_truncated = cut or record.steps_truncated
     return message
+
+
+def step_messages(steps: Sequence[Step]) -> tuple[list[run_pb2.Step], bool]:
+    """As many of the first steps as have room, and whether any are left out."""
+    shown = [step for step in steps if step.kind in STEP_KINDS]
+    known = {step.step_id for step in shown}
+    messages: list[run_pb2.Step] = []
+    room = STEPS_BYTES
+    for step in shown:
+        message = _step_message(step, known)
+        room -= message.ByteSize()
+        if room < 0:
+            return messages, True
+        messages.append(message)
+    return messages, False
+
+
+def _step_message(step: Step, known: Set[str]) -> run_pb2.Step:
+    return run_pb2.Step(
+        step_id=step.step_id,
+        parent_step_id=parent_step_id(step.step_id, known),
+        name=step.name,
+        kind=STEP_KINDS[step.kind],
+        state=STEP_STATES[step.state],
+        attempt=step.attempt,
+        output_json=step.output_json if len(step.output_json) <= STEP_OUTPUT_CHARACTERS else "",
+        error=_error_message(step.error),
+        started_at=timestamp(step.started_at),
+        completed_at=timestamp(step.completed_at),
+        child_run_id=step.child_run_id,
+        detail=step.detail,
+        until=timestamp(step.until),
+    )
 
 
 def run_message(run: Run) -> run_pb2.Run:

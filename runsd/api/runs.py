@@ -30,6 +30,7 @@ from runsd.engine.artifact_reading import read_artifact
 from runsd.engine.engine import Engine
 from runsd.engine.following import EventFilter, project_events, run_events, wait_until_terminal
 from runsd.engine.intake import Created
+from runsd.engine.signals import Decision
 from runsd.store.queries import EventPage
 
 
@@ -74,8 +75,25 @@ class Runs(runs_pb2_grpc.RunsServicer):
 
     @answering
     async def RetryRun(self, request: runs_pb2.RetryRunRequest) -> runs_pb2.RetryRunResponse:  # noqa: N802
-        created = await self._engine.intake.retry(request.run_id, request.idempotency_key)
+        created = await self._engine.intake.retry(request.run_id, request.idempotency_key, request.from_failed_step)
         return runs_pb2.RetryRunResponse(accepted=True, duplicate=created.duplicate, run=record_message(created.record))
+
+    @answering
+    async def SignalRun(self, request: runs_pb2.SignalRunRequest) -> runs_pb2.SignalRunResponse:  # noqa: N802
+        sent = await self._engine.signals.send(
+            request.run_id, request.name, request.payload_json, request.idempotency_key
+        )
+        return runs_pb2.SignalRunResponse(accepted=True, duplicate=sent.duplicate, run=run_message(sent.run))
+
+    @answering
+    async def DecideApproval(  # noqa: N802
+        self, request: runs_pb2.DecideApprovalRequest
+    ) -> runs_pb2.DecideApprovalResponse:
+        decision = Decision(
+            request.name, request.approved, request.by, request.comment, request.data_json, request.idempotency_key
+        )
+        run = await self._engine.signals.decide(request.run_id, decision)
+        return runs_pb2.DecideApprovalResponse(run=run_message(run))
 
     @answering
     async def ListEvents(self, request: runs_pb2.ListEventsRequest) -> runs_pb2.ListEventsResponse:  # noqa: N802

@@ -18,21 +18,28 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from runsd.model.targets import RunKind
+
 TIMEOUT_SECONDS = 30.0
 _PROGRAM = "from runsd.sdk.describe import main; main()"
 _MAX_STDERR_SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True)
-class DeclaredTask:
-    """A function with the `task` decorator. `faults` are the options that are no JSON, with the reason."""
+class Declared:
+    """A function with a decorator. `faults` are the options that are no JSON, with the reason.
 
+    `workflow_fault` says why the function can be no workflow; empty when it can.
+    """
+
+    kind: RunKind
     id: str
     module: str
     qualname: str
     file: str
     options: Mapping[str, object]
     faults: Mapping[str, str]
+    workflow_fault: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,10 @@ class DiscoveryError:
 
 @dataclass(slots=True)
 class Discovered:
-    tasks: list[DeclaredTask] = field(default_factory=list)
+    """`workflow_faults` are of the verified callables, by reference."""
+
+    declared: list[Declared] = field(default_factory=list)
+    workflow_faults: dict[str, str] = field(default_factory=dict)
     errors: list[DiscoveryError] = field(default_factory=list)
 
 
@@ -73,7 +83,8 @@ def _discover(directory: Path, references: Sequence[str], deadline: float) -> Di
     whole = Discovered()
     for reference in references:
         part = _discover(directory, [reference], deadline)
-        whole.tasks += part.tasks
+        whole.declared += part.declared
+        whole.workflow_faults |= part.workflow_faults
         whole.errors += part.errors
     return whole
 
@@ -120,6 +131,7 @@ def _parse(answer: bytes) -> Discovered:
     except ValueError:  # user code ended the process with status 0 before the answer
         raise _Unanswered("importing ended the process with status 0") from None
     return Discovered(
-        tasks=[DeclaredTask(**task) for task in document["tasks"]],
+        declared=[Declared(**{**item, "kind": RunKind(item["kind"])}) for item in document["declared"]],
+        workflow_faults=document["workflow_faults"],
         errors=[DiscoveryError(**error) for error in document["errors"]],
     )

@@ -1,4 +1,4 @@
-"""A project directory to a `Project`: `runs.toml`, and the tasks that its Python modules declare.
+"""A project directory to a `Project`: `runs.toml`, and what its Python modules declare.
 
 What is wrong with one definition is kept with it and takes no other down. Only a `runs.toml` that as
 a whole makes no sense is an error.
@@ -12,14 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runsd.definitions.discovery import DeclaredTask, Discovered, discover
-from runsd.definitions.tasks import Origin, task_from_decorator, task_from_table, with_problem
+from runsd.definitions.discovery import Declared, Discovered, discover
+from runsd.definitions.origin import Origin, with_problem
+from runsd.definitions.tasks import task_from_decorator, task_from_table
+from runsd.definitions.workflows import with_targets_checked, workflow_from_decorator, workflow_from_table
 from runsd.model.errors import NotPossible
 from runsd.model.tables import decode
-from runsd.model.targets import Definition, Problem, Project, PythonCallable, is_valid_id
+from runsd.model.targets import Definition, Problem, Project, PythonCallable, RunKind, is_valid_id
 
 FILE_NAME = "runs.toml"
-_FOR_LATER = ("workflows", "schedules")
+_FOR_LATER = ("schedules",)
+_FROM_TABLE = {RunKind.TASK: task_from_table, RunKind.WORKFLOW: workflow_from_table}
+_FROM_DECORATOR = {RunKind.TASK: task_from_decorator, RunKind.WORKFLOW: workflow_from_decorator}
 
 
 class ProjectUnreadable(NotPossible):
@@ -41,7 +45,7 @@ class _ProjectTable:
 class _File:
     project: _ProjectTable
     tasks: Mapping[str, Any] = field(default_factory=dict)
-    workflows: Any = None
+    workflows: Mapping[str, Any] = field(default_factory=dict)
     schedules: Any = None
 
 
@@ -52,16 +56,18 @@ def load_project(directory: Path) -> Project:
     """
     directory = directory.absolute()
     file = _read(directory / FILE_NAME)
-    definitions = {
-        f"task:{id}": task_from_table(id, raw, _origin_of_table(id, directory)) for id, raw in file.tasks.items()
-    }
+    loaded = _Loaded(directory)
+    for kind, tables in ((RunKind.TASK, file.tasks), (RunKind.WORKFLOW, file.workflows)):
+        for id, raw in tables.items():
+            loaded.add_table(kind, id, raw)
     modules = tuple(dict.fromkeys(file.project.modules))
-    discovered = discover(directory, [*modules, *_references(definitions)])
-    _verify_references(definitions, discovered, directory)
-    for task in discovered.tasks:
-        _add_declared(definitions, task, directory)
+    discovered = discover(directory, [*modules, *loaded.references()])
+    loaded.verify(discovered)
+    for declared in discovered.declared:
+        loaded.add_declared(declared)
+    loaded.check_targets()
     problems = (*_problems_of_modules(discovered, directory), *_problems_of_later_tables(file, directory))
-    return Project(file.project.id, directory, dict(sorted(definitions.items())), problems)
+    return Project(file.project.id, directory, dict(sorted(loaded.definitions.items())), problems)
 
 
 def _read(path: Path) -> _File:
@@ -91,34 +97,57 @@ def _toml(path: Path) -> dict[str, Any]:
     raise ProjectUnreadable((Problem(str(path), "", message),))
 
 
-def _origin_of_table(id: str, directory: Path) -> Origin:
-    return Origin(directory, str(directory / FILE_NAME), FILE_NAME, f'tasks."{id}"')
+@dataclass(slots=True)
+class _Loaded:
+    """The definitions so far, by target, and where each is declared."""
 
+    directory: Path
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
 
-def _references(definitions: Mapping[str, Definition]) -> Iterator[str]:
-    programs = (definition.program for definition in definitions.values())
-    yield from dict.fromkeys(str(program) for program in programs if isinstance(program, PythonCallable))
+    def add_table(self, kind: RunKind, id: str, raw: object) -> None:
+        origin = Origin(self.directory, str(self.directory / FILE_NAME), FILE_NAME, f'{kind.value}s."{id}"')
+        self._add(_FROM_TABLE[kind](id, raw, origin), origin)
 
+    def add_declared(self, declared: Declared) -> None:
+        target = f"{declared.kind.value}:{declared.id}"
+        key = f'@{declared.kind.value}("{declared.id}")'
+        origin = Origin(self.directory, declared.file or declared.module, declared.module, key)
+        program = PythonCallable(declared.module, declared.qualname)
+        earlier = self.definitions.get(target)
+        if earlier is not None:
+            message = f"{program} declares the id a second time, after {earlier.source}; give one of them another"
+            self.definitions[target] = with_problem(earlier, origin.problem("", message))
+            return
+        definition = _FROM_DECORATOR[declared.kind](declared.id, program, declared.options, declared.faults, origin)
+        if declared.kind is RunKind.WORKFLOW and declared.workflow_fault:
+            definition = with_problem(definition, origin.problem("", f"{program} {declared.workflow_fault}"))
+        self._add(definition, origin)
 
-def _verify_references(definitions: dict[str, Definition], discovered: Discovered, directory: Path) -> None:
-    errors = {error.reference: error for error in discovered.errors}
-    for target, definition in definitions.items():
-        error = errors.get(str(definition.program))
-        if error is not None:
-            origin = _origin_of_table(definition.target.id, directory)
-            definitions[target] = with_problem(definition, origin.problem("python", str(error)))
+    def _add(self, definition: Definition, origin: Origin) -> None:
+        self.definitions[str(definition.target)] = definition
+        self.origins[str(definition.target)] = origin
 
+    def references(self) -> Iterator[str]:
+        programs = (definition.program for definition in self.definitions.values())
+        yield from dict.fromkeys(str(program) for program in programs if isinstance(program, PythonCallable))
 
-def _add_declared(definitions: dict[str, Definition], task: DeclaredTask, directory: Path) -> None:
-    target = f"task:{task.id}"
-    origin = Origin(directory, task.file or task.module, task.module, f'@task("{task.id}")')
-    program = PythonCallable(task.module, task.qualname)
-    earlier = definitions.get(target)
-    if earlier is None:
-        definitions[target] = task_from_decorator(task.id, program, task.options, task.faults, origin)
-        return
-    message = f"{program} declares the id a second time, after {earlier.source}; give one of them another"
-    definitions[target] = with_problem(earlier, origin.problem("", message))
+    def verify(self, discovered: Discovered) -> None:
+        errors = {error.reference: str(error) for error in discovered.errors}
+        for target, definition in self.definitions.items():
+            if not isinstance(definition.program, PythonCallable):
+                continue
+            reference = str(definition.program)
+            fault = errors.get(reference, "")
+            if not fault and definition.target.kind is RunKind.WORKFLOW and discovered.workflow_faults.get(reference):
+                fault = f"{reference} {discovered.workflow_faults[reference]}"
+            if fault:
+                self.definitions[target] = with_problem(definition, self.origins[target].problem("python", fault))
+
+    def check_targets(self) -> None:
+        for target, definition in self.definitions.items():
+            if definition.target.kind is RunKind.WORKFLOW:
+                self.definitions[target] = with_targets_checked(definition, self.definitions, self.origins[target])
 
 
 def _problems_of_modules(discovered: Discovered, directory: Path) -> Iterator[Problem]:

@@ -5,15 +5,22 @@ Whatever is wrong stays with the definition, as problems; nothing here raises fo
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from runsd.definitions.schemas import schema_fault
-from runsd.model.tables import Range, decode, join
+from runsd.definitions.origin import (
+    Origin,
+    SchemaOrPath,
+    Schemas,
+    Wrong,
+    faults_of_id,
+    python_callable,
+)
+from runsd.model.tables import Range, decode
 from runsd.model.targets import (
     AdapterKind,
     Command,
@@ -22,19 +29,19 @@ from runsd.model.targets import (
     Problem,
     PythonCallable,
     RunKind,
-    Schema,
     Target,
-    is_valid_id,
 )
 
 DAEMON_VARIABLES = "RUNSD_"
-_DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_REFERENCE = re.compile(rf"({_DOTTED}):({_DOTTED})")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SCHEMAS = ("input_schema", "config_schema", "output_schema")
 _NOT_INPROCESS = ("env", "env_allowlist", "working_directory")
 
-SchemaOrPath = Mapping[str, Any] | str | None
+
+class TaskAdapter(Enum):
+    """Those that a task may choose."""
+
+    SUBPROCESS = "subprocess"
+    INPROCESS = "inprocess"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +50,7 @@ class TaskOptions:
 
     name: str = ""
     description: str = ""
-    adapter: AdapterKind = AdapterKind.SUBPROCESS
+    adapter: TaskAdapter = TaskAdapter.SUBPROCESS
     timeout_seconds: Annotated[float, Range(0, 1e9)] = 0.0
     backoff_limit: Annotated[int, Range(0, 1000)] = 0
     max_concurrent: Annotated[int, Range(0, 1_000_000)] = 0
@@ -65,19 +72,6 @@ class TaskTable(TaskOptions):
     python: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a task is declared: for its `source`, its problems, and what its paths are relative to."""
-
-    directory: Path
-    file: str
-    source: str
-    key: str
-
-    def problem(self, name: str, message: str) -> Problem:
-        return Problem(self.file, join(self.key, name) if name else self.key, message)
-
-
 def task_from_table(id: str, raw: object, origin: Origin) -> Definition:
     if not isinstance(raw, Mapping):
         problem = origin.problem("", "expected a table with command, shell or python")
@@ -88,9 +82,9 @@ def task_from_table(id: str, raw: object, origin: Origin) -> Definition:
     program: Command | PythonCallable | None = None
     try:
         program = _program(table, raw)
-    except _Wrong as wrong:
+    except Wrong as wrong:
         problems.append(origin.problem(wrong.key, str(wrong)))
-    if table.adapter is AdapterKind.INPROCESS and not isinstance(program, PythonCallable):
+    if table.adapter is TaskAdapter.INPROCESS and not isinstance(program, PythonCallable):
         problems.append(origin.problem("adapter", "'inprocess' is only for tasks with python"))
     return _definition(id, program, table, origin, problems)
 
@@ -103,48 +97,31 @@ def task_from_decorator(
     return _definition(id, program, decoded.value or TaskOptions(), origin, [*of_values, *decoded.problems])
 
 
-def with_problem(definition: Definition, problem: Problem) -> Definition:
-    return replace(definition, problems=(*definition.problems, problem))
-
-
-class _Wrong(Exception):
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
-
 def _program(table: TaskTable, raw: Mapping[str, object]) -> Command | PythonCallable | None:
     """None when the one that is given has been found at fault already."""
     given = [key for key in ("command", "shell", "python") if key in raw]
     if len(given) != 1:
         found = f"found {' and '.join(given)}" if given else "found none"
-        raise _Wrong("", f"expected exactly one of command, shell and python, {found}")
+        raise Wrong("", f"expected exactly one of command, shell and python, {found}")
     if table.command is not None:
         return _command(table.command)
     if table.shell is not None:
         return _shell(table.shell)
-    return None if table.python is None else _python(table.python)
+    return None if table.python is None else python_callable(table.python)
 
 
 def _command(argv: tuple[str, ...]) -> Command:
     if not argv or not argv[0]:
-        raise _Wrong("command", "expected a program and its arguments, such as ['python3', 'sync.py']; it is empty")
+        raise Wrong("command", "expected a program and its arguments, such as ['python3', 'sync.py']; it is empty")
     if any("\0" in argument for argument in argv):
-        raise _Wrong("command", "an argument holds a NUL character, which no program can be given")
+        raise Wrong("command", "an argument holds a NUL character, which no program can be given")
     return Command(argv)
 
 
 def _shell(text: str) -> Command:
     if not text.strip() or "\0" in text:
-        raise _Wrong("shell", "expected a command line for /bin/sh; it is empty or holds a NUL character")
+        raise Wrong("shell", "expected a command line for /bin/sh; it is empty or holds a NUL character")
     return Command(("/bin/sh", "-c", text))
-
-
-def _python(text: str) -> PythonCallable:
-    match = _REFERENCE.fullmatch(text)
-    if match is None:
-        raise _Wrong("python", f"{text!r} is no callable; write module:callable, such as 'tasks:sync_data'")
-    return PythonCallable(match[1], match[2])
 
 
 def _definition(
@@ -154,13 +131,9 @@ def _definition(
     origin: Origin,
     problems: list[Problem],
 ) -> Definition:
-    schemas: dict[str, Schema | None] = {}
-    for key in _SCHEMAS:
-        try:
-            schemas[key] = _schema(getattr(options, key), origin.directory)
-        except ValueError as error:
-            problems.append(origin.problem(key, str(error)))
-    problems.extend(_faults_of_options(id, options, origin))
+    schemas = Schemas.of(options, origin, problems)
+    problems.extend(faults_of_id(id, origin))
+    problems.extend(_faults_of_options(options, origin))
     return Definition(
         target=Target(RunKind.TASK, id),
         program=program,
@@ -168,21 +141,21 @@ def _definition(
         working_directory=origin.directory / (options.working_directory or ""),
         name=options.name,
         description=options.description,
-        adapter=options.adapter,
+        adapter=AdapterKind(options.adapter.value),
         timeout_seconds=options.timeout_seconds,
         backoff_limit=options.backoff_limit,
         max_concurrent=options.max_concurrent,
         on_interrupt=options.on_interrupt,
         env=options.env,
         env_allowlist=options.env_allowlist,
-        **schemas,
+        input_schema=schemas.input,
+        config_schema=schemas.config,
+        output_schema=schemas.output,
         problems=tuple(problems),
     )
 
 
-def _faults_of_options(id: str, options: TaskOptions, origin: Origin) -> Iterator[Problem]:
-    if not is_valid_id(id):
-        yield origin.problem("", f"{id!r} is no id; ids are letters, digits, _, . and -, nested with /")
+def _faults_of_options(options: TaskOptions, origin: Origin) -> Iterator[Problem]:
     for name in options.env:
         if fault := _fault_of_variable(name, options.env[name]):
             yield origin.problem("env", fault)
@@ -192,7 +165,7 @@ def _faults_of_options(id: str, options: TaskOptions, origin: Origin) -> Iterato
     directory = options.working_directory
     if directory is not None and not (origin.directory / directory).is_dir():
         yield origin.problem("working_directory", f"there is no directory {str(directory)!r} in the project")
-    if options.adapter is AdapterKind.INPROCESS:
+    if options.adapter is TaskAdapter.INPROCESS:
         for key in _NOT_INPROCESS:
             if getattr(options, key):
                 yield origin.problem(key, "has no effect on an inprocess task, which shares the daemon's; leave it out")
@@ -204,27 +177,3 @@ def _fault_of_variable(name: str, value: str = "") -> str:
     if not _VARIABLE.fullmatch(name) or "\0" in value:
         return f"{name!r} is no variable that a process can be given: letters, digits and _, no digit first, no NUL"
     return ""
-
-
-def _schema(given: SchemaOrPath, directory: Path) -> Schema | None:
-    """Raises ValueError saying what is wrong with it."""
-    schema = _read_schema(given, directory) if isinstance(given, str) else given
-    fault = "" if schema is None else schema_fault(schema)
-    if fault:
-        raise ValueError(f"is not a JSON Schema: {fault}")
-    return schema
-
-
-def _read_schema(name: str, directory: Path) -> Schema:
-    file = (directory / name).resolve()
-    if not file.is_relative_to(directory.resolve()) or file.suffix != ".json":
-        raise ValueError(f"expected a table, or the path of a .json file in the project, found {name!r}")
-    try:
-        schema = json.loads(file.read_bytes())
-    except OSError as error:
-        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name} is not JSON: {error}") from None
-    if not isinstance(schema, dict):
-        raise ValueError(f"{name} must hold a JSON object")
-    return schema

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -28,13 +28,15 @@ from runsd.model.record import Artifact
 from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import RetrySettings
 from runsd.store.journal import Journal
-from runsd.store.transaction import Transaction
+from runsd.store.transaction import StoredRun, Transaction
 
 logger = structlog.get_logger()
 
 
 # Starts the attempt, or adopts it. Raises StartFailed.
 Begin = Callable[[AttemptSpec], Awaitable[Execution]]
+# What else belongs into the transaction that ends an attempt.
+BeforeEnd = Callable[[Transaction, StoredRun, Ending], StoredRun]
 
 
 class Attempt:
@@ -44,6 +46,7 @@ class Attempt:
         journal: Journal,
         retry: RetrySettings,
         grace_seconds: float,
+        before_end: BeforeEnd,
         output_bytes: int = 0,
     ) -> None:
         """`output_bytes`: what an adopted attempt has written already."""
@@ -51,6 +54,7 @@ class Attempt:
         self._journal = journal
         self._retry = retry
         self._grace_seconds = grace_seconds
+        self._before_end = before_end
         self._stop_reason: StopReason | None = None
         self._stop_requested = asyncio.Event()
         self._output_bytes = output_bytes
@@ -65,8 +69,10 @@ class Attempt:
             self._stop_requested.set()
 
     async def execute(self, begin: Begin) -> Run:
-        """Returns the run as the attempt left it: terminal, or pending for the next."""
-        return await self._finish(await self._ended(begin))
+        """Returns the run as the attempt left it: terminal, or pending for the next, or waiting."""
+        ended = await self._ended(begin)
+        # Of a run that waits everything is on disk, and it may be executing again by now.
+        return self.spec.run if ended.outcome.is_waiting else await self._finish(ended)
 
     async def fail(self, error: Exception) -> Run:
         """Ends the run for a defect of the daemon: better told than left hanging."""
@@ -132,17 +138,19 @@ class Attempt:
                     passing(CrashPoint.OUTPUT_COMMITTED)
 
     def _within_limit(self, output: Output) -> Output:
-        """The part of the output that the run may still write; past it the attempt is stopped."""
-        self._output_bytes += output.skipped_bytes
-        for index, draft in enumerate(output.drafts):
-            room = self.spec.limits.output_bytes - self._output_bytes
-            self._output_bytes += len(draft.payload_json)
-            if len(draft.payload_json) > room:
-                self._pass_limit()
-                return Output([*output.drafts[:index], *_begin_of(draft, room)])
-        if self._output_bytes > self.spec.limits.output_bytes:
-            self._pass_limit()
-        return output
+        """The part of the output that the run may still write; past it the attempt is stopped.
+
+        Of files their bytes count, so that a daemon which takes the attempt up counts on as this one would.
+        """
+        before, limit = self._output_bytes, self.spec.limits.output_bytes
+        if output.offsets is not None:
+            self._output_bytes = output.offsets.total
+        else:
+            self._output_bytes += sum(len(draft.payload_json) for draft in output.drafts)
+        if self._output_bytes <= limit:
+            return output
+        self._pass_limit()
+        return Output(_begin_of(output.drafts, limit - before))
 
     def _pass_limit(self) -> None:
         """Nothing more is read, also when the attempt is being stopped for another reason already."""
@@ -211,20 +219,29 @@ class Attempt:
         end: Ending = ending(stored.run, outcome, self._retry, transaction.steady_now, random.random())
         if end.output_json:
             transaction.set_output(stored, end.output_json)
+        stored = self._before_end(transaction, stored, end)
         stored = transaction.record(stored, end.event_type, end.payload)
         passing(CrashPoint.OUTCOME_STAGED)
         further = after_interruption(stored.run, outcome, self.spec.definition.on_interrupt)
         if further is not None:
+            stored = self._before_end(transaction, stored, further)
             stored = transaction.record(stored, further.event_type, further.payload)
         return stored.run
 
 
-def _begin_of(draft: Draft, room: int) -> list[Draft]:
-    """As much of a piece of output as there is room for; other events are whole or not there."""
-    payload = decode(draft.payload_json)
-    if draft.event_type != EventType.LOG or room <= 0:
-        return []
-    return [log(Stream(payload["stream"]), payload["text"][:room])]
+def _begin_of(drafts: Sequence[Draft], room: int) -> list[Draft]:
+    """As much as `room` bytes hold; of a piece of output its beginning, other events whole or not at all."""
+    kept: list[Draft] = []
+    for draft in drafts:
+        payload = decode(draft.payload_json)
+        is_output = draft.event_type == EventType.LOG
+        size = len(payload["text"].encode()) if is_output else len(draft.payload_json)
+        if size > room:
+            begin = payload["text"].encode()[: max(room, 0)].decode(errors="ignore") if is_output else ""
+            return [*kept, log(Stream(payload["stream"]), begin)] if begin else kept
+        kept.append(draft)
+        room -= size
+    return kept
 
 
 def _artifact_draft(artifact: Artifact) -> Draft:

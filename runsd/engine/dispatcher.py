@@ -42,6 +42,9 @@ class Claimed:
     documents: Documents
     definition: Definition
     project_directory: Path
+    last_event_id: int = 0
+    # How long ago the attempt began: it may have waited since.
+    age_seconds: float = 0.0
 
 
 class Dispatcher:
@@ -100,8 +103,12 @@ class Dispatcher:
         now = steady_now()
         for stored in commit.runs:
             run = stored.run
+            if run.status is RunStatus.WAITING and run.start_after is not None:
+                self._expect(run.start_after)
+                self._wake.set()
             if run.status is not RunStatus.PENDING:
-                self._window.withdraw(run.run_id)
+                if run.status is not RunStatus.WAITING:
+                    self._window.withdraw(run.run_id)
                 continue
             if run.expires_after is not None:
                 self._expect(run.expires_after)
@@ -109,6 +116,9 @@ class Dispatcher:
                 self._expect(run.start_after)
             else:
                 self._window.offer(Queued.of(stored))
+            self._wake.set()
+        for stored in commit.woken:
+            self._window.offer(Queued.of(stored))
             self._wake.set()
 
     def _expect(self, moment: int) -> None:
@@ -168,6 +178,8 @@ class Dispatcher:
         """Marks the run as started, if it is still to be. Committed before anything executes."""
         stored = transaction.get(queued.run_id)
         run = stored.run
+        if run.status is RunStatus.WAITING:
+            return self._resumed(transaction, stored, queued) if transaction.is_due(stored) else None
         if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.steady_now:
             return None
         if run.expires_after is not None and run.expires_after <= transaction.steady_now and run.attempt == 0:
@@ -183,10 +195,27 @@ class Dispatcher:
     def _started(self, transaction: Transaction, stored: StoredRun, queued: Queued, definition: Definition) -> Claimed:
         adapter = definition.adapter.value
         payload = {"attempt": stored.run.attempt + 1, "adapter": adapter}
+        if definition.version:
+            payload["version"] = definition.version
         stored = transaction.record(stored, EventType.STARTED, payload)
         transaction.open_attempt(stored, adapter)
         directory = self._catalog.project(stored.run.project).directory
-        return Claimed(queued, stored.run, transaction.documents(stored), definition, directory)
+        documents = transaction.documents(stored)
+        return Claimed(queued, stored.run, documents, definition, directory, stored.last_event_id)
+
+    def _resumed(self, transaction: Transaction, stored: StoredRun, queued: Queued) -> Claimed | None:
+        """Goes on with a waiting run."""
+        run = stored.run
+        stored = transaction.resume(stored)
+        try:
+            definition = self._catalog.definition(run.project, run.target)
+        except RunsdError as error:
+            _fail(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
+            return None
+        age = (transaction.steady_now - transaction.attempt_began(stored)) / MICROSECONDS
+        directory = self._catalog.project(run.project).directory
+        documents = transaction.documents(stored)
+        return Claimed(queued, stored.run, documents, definition, directory, stored.last_event_id, age)
 
     async def _sleep(self) -> None:
         seconds = MAX_SLEEP_SECONDS

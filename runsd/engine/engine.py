@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import anyio.to_thread
 import structlog
@@ -24,7 +25,12 @@ from runsd.engine.execution import Executor, Workplace
 from runsd.engine.intake import Intake
 from runsd.engine.leftovers import clear_leftovers
 from runsd.engine.recovery import recover
+from runsd.engine.signals import Signals
+from runsd.engine.workflows.adapter import WorkflowAdapter
+from runsd.engine.workflows.execution import Program
+from runsd.engine.workflows.pipeline import pipeline_function
 from runsd.model.errors import NotPossible
+from runsd.model.pipelines import Pipeline
 from runsd.model.settings import Settings
 from runsd.model.targets import AdapterKind, Project, PythonCallable
 from runsd.store.store import Store
@@ -40,6 +46,7 @@ class Engine:
     store: Store
     catalog: Catalog
     intake: Intake
+    signals: Signals
     dispatcher: Dispatcher
     executor: Executor
 
@@ -94,7 +101,7 @@ async def running_engine(
     try:
         files = RunFiles(store.directory)
         files.prepare()
-        workplace = Workplace(store, files, settings, _adapters(settings, changes), address)
+        workplace = Workplace(store, catalog, files, settings, _adapters(settings, changes, store, catalog), address)
         clearing = Clearing()
         executor = Executor(workplace, clearing, group)
         dispatcher = Dispatcher(store, catalog, settings.limits.max_running, executor.execute)
@@ -103,7 +110,8 @@ async def running_engine(
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         clearing_up = group.create_task(clearing.run(), name="clearing")
         leftovers = group.create_task(clear_leftovers(store, files, clearing), name="leftovers")
-        yield Engine(store, catalog, Intake(store, catalog, settings.limits.payload_bytes), dispatcher, executor)
+        intake = Intake(store, catalog, settings.limits.payload_bytes)
+        yield Engine(store, catalog, intake, Signals(store, settings.limits.event_bytes), dispatcher, executor)
         for task in (dispatching, leftovers):
             task.cancel()
         await asyncio.wait([dispatching, leftovers])
@@ -115,11 +123,20 @@ async def running_engine(
         changes.close()
 
 
-def _adapters(settings: Settings, changes: FileChanges) -> dict[AdapterKind, Adapter]:
+def _adapters(settings: Settings, changes: FileChanges, store: Store, catalog: Catalog) -> dict[AdapterKind, Adapter]:
     return {
         AdapterKind.SUBPROCESS: SubprocessAdapter(changes, settings.cancel.grace_seconds),
         AdapterKind.INPROCESS: InprocessAdapter(_load),
+        AdapterKind.WORKFLOW: WorkflowAdapter(store, catalog, _load_workflow),
     }
+
+
+def _load_workflow(spec: AttemptSpec) -> Program:
+    program = spec.definition.program
+    if isinstance(program, Pipeline):
+        return pipeline_function(program)
+    assert isinstance(program, PythonCallable)
+    return cast(Program, _load(spec, program))
 
 
 def _load(spec: AttemptSpec, program: PythonCallable) -> Function:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from runsd.adapters.base import Adapter, AttemptSpec, Execution
 from runsd.adapters.directory import RunFiles
 from runsd.crashpoints import CrashPoint, passing
+from runsd.definitions.catalog import Catalog
 from runsd.engine.attempt import Attempt, Begin
 from runsd.engine.clearing import Clearing
 from runsd.engine.dispatcher import Claimed
+from runsd.engine.workflows.follow_up import follow_up
 from runsd.model.attempt import Offsets, StopReason
 from runsd.model.errors import Stopping
 from runsd.model.events import EventType
@@ -38,6 +41,7 @@ class Workplace:
     """What every attempt is made with. `address` is where the daemon listens."""
 
     store: Store
+    catalog: Catalog
     files: RunFiles
     settings: Settings
     adapters: Mapping[AdapterKind, Adapter]
@@ -77,8 +81,9 @@ class Executor:
         attempt = Attempt(
             self._spec(claimed),
             self._workplace.store.journal,
-            settings.retry,
+            claimed.definition.retry or settings.retry,
             settings.cancel.grace_seconds,
+            partial(follow_up, self._workplace.catalog, settings.limits.payload_bytes, claimed.definition),
             output_bytes,
         )
         self._attempts[run.run_id] = attempt
@@ -115,6 +120,8 @@ class Executor:
             directory=workplace.files.attempt(run.run_id, run.attempt),
             address=workplace.address,
             limits=workplace.settings.limits,
+            last_event_id=claimed.last_event_id,
+            age_seconds=claimed.age_seconds,
         )
 
     async def _execute(self, claimed: Claimed, attempt: Attempt, begin: Begin) -> None:
@@ -129,7 +136,9 @@ class Executor:
             # The journal has closed: what is not on disk is done again after the next start.
             return
         finally:
-            del self._attempts[run_id]
+            # A run that waits may have been taken up again already.
+            if self._attempts.get(run_id) is attempt:
+                del self._attempts[run_id]
             self._when_finished(claimed.queued)
 
     async def _to_the_end(self, attempt: Attempt, begin: Begin) -> Run:
@@ -148,12 +157,13 @@ class Executor:
             self._clearing.add(directory.clear)
 
     def _on_commit(self, commit: Commit) -> None:
+        waiting = {stored.run.run_id for stored in commit.woken}
         for committed in commit.events:
             if committed.event.event_type == EventType.CANCEL_REQUESTED:
                 attempt = self._attempts.get(committed.run_id)
                 if attempt is not None:
                     attempt.request_stop(StopReason.CANCEL)
-                else:
+                elif committed.run_id not in waiting:
                     self._cancelled_early.add(committed.run_id)
         for stored in commit.runs:
             run = stored.run

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from runsd.definitions.catalog import Catalog
 from runsd.engine.checking import checked_request
+from runsd.engine.creating import create_run
+from runsd.engine.going_on import go_on
 from runsd.model.creation import CreateRequest, NewRun
-from runsd.model.errors import FieldViolation, InvalidRequest, KeyReused, NotFound, NotPossible
+from runsd.model.errors import FieldViolation, InvalidRequest, NotFound, NotPossible
 from runsd.model.events import EventType
 from runsd.model.record import Documents, Record
 from runsd.model.run import Run, RunStatus
@@ -44,7 +46,7 @@ class Intake:
     async def create(self, request: CreateRequest) -> Created:
         """Raises InvalidRequest, NotFound, NotPossible, KeyReused, Overloaded, Stopping."""
         new = checked_request(self._catalog, request, self._payload_limit)
-        run, duplicate = await self._store.journal.change(lambda transaction: _create(transaction, new))
+        run, duplicate = await self._store.journal.change(lambda transaction: create_run(transaction, new))
         return await self._created(new, run, duplicate)
 
     async def create_batch(self, project: str, requests: Sequence[CreateRequest]) -> list[Created]:
@@ -52,7 +54,7 @@ class Intake:
         if not 1 <= len(requests) <= BATCH_MAX:
             raise InvalidRequest([FieldViolation("requests", f"must be 1 to {BATCH_MAX} runs, not {len(requests)}")])
         new = self._checked_batch(self._catalog.project(project).id, requests)
-        made = await self._store.journal.change(lambda transaction: [_create(transaction, one) for one in new])
+        made = await self._store.journal.change(lambda transaction: [create_run(transaction, one) for one in new])
         return [await self._created(one, run, duplicate) for one, (run, duplicate) in zip(new, made, strict=True)]
 
     def _checked_batch(self, project: str, requests: Sequence[CreateRequest]) -> list[NewRun]:
@@ -78,8 +80,11 @@ class Intake:
             return Created(True, await self._store.queries.record(run.run_id))
         return Created(False, Record(run, new.documents))
 
-    async def retry(self, run_id: str, idempotency_key: str) -> Created:
-        """A new run of one that failed or was cancelled. Raises NotPossible for any other."""
+    async def retry(self, run_id: str, idempotency_key: str, from_failed_step: bool = False) -> Created:
+        """A new run of one that failed or was cancelled. Raises NotPossible for any other.
+
+        `from_failed_step`: it keeps the steps that have ended, but for the one whose failure ended the run.
+        """
         record = await self._store.queries.record(run_id)
         run = record.run
         if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
@@ -87,7 +92,12 @@ class Intake:
                 "RUN_NOT_RETRYABLE",
                 f"run {run_id} is {run.status.value}; only failed and cancelled runs can be tried again",
             )
-        return await self.create(_again(run, record.documents, idempotency_key))
+        request = _again(run, record.documents, idempotency_key)
+        if not from_failed_step:
+            return await self.create(request)
+        new = checked_request(self._catalog, request, self._payload_limit)
+        again, duplicate = await self._store.journal.change(lambda transaction: go_on(transaction, new, run_id))
+        return await self._created(new, again, duplicate)
 
     async def cancel(self, run_id: str, reason: str) -> CancelAnswer:
         """Raises NotFound, InvalidRequest."""
@@ -95,34 +105,7 @@ class Intake:
             raise InvalidRequest(
                 [FieldViolation("reason", f"has more than the {MAX_REASON} characters that are allowed")]
             )
-        return await self._store.journal.change(_cancellation(run_id, reason))
-
-
-def _create(transaction: Transaction, new: NewRun) -> tuple[Run, bool]:
-    """The run of this request, and whether it had been made before."""
-    request = new.request
-    fingerprint = b""
-    if request.idempotency_key:
-        fingerprint = request.fingerprint()
-        known = transaction.by_key(new.project, request.idempotency_key)
-        if known is not None:
-            run, its_fingerprint = known
-            if its_fingerprint != fingerprint:
-                raise KeyReused(request.idempotency_key, run.run_id)
-            return run, True
-    root = _root(transaction, new)
-    payload = new.created_payload(root, transaction.steady_now)
-    return transaction.create(payload, new.documents, fingerprint), False
-
-
-def _root(transaction: Transaction, new: NewRun) -> str:
-    parent_id = new.request.parent_run_id
-    if not parent_id:
-        return new.run_id
-    parent = transaction.find(parent_id)
-    if parent is None or parent.run.project != new.project:
-        raise NotFound("run", parent_id, hint="parent_run_id must be a run of the same project")
-    return parent.run.root_run_id
+        return await self._store.journal.change(cancellation(run_id, reason))
 
 
 def _again(run: Run, documents: Documents, idempotency_key: str) -> CreateRequest:
@@ -147,7 +130,7 @@ def _again(run: Run, documents: Documents, idempotency_key: str) -> CreateReques
     )
 
 
-def _cancellation(run_id: str, reason: str) -> Callable[[Transaction], CancelAnswer]:
+def cancellation(run_id: str, reason: str) -> Callable[[Transaction], CancelAnswer]:
     def change(transaction: Transaction) -> CancelAnswer:
         stored = transaction.get(run_id)
         if stored.run.status.is_terminal:
@@ -157,6 +140,7 @@ def _cancellation(run_id: str, reason: str) -> Callable[[Transaction], CancelAns
             stored = transaction.record(stored, EventType.CANCELLED, payload)
         elif not stored.run.cancel_requested:
             stored = transaction.record(stored, EventType.CANCEL_REQUESTED, payload)
+            transaction.wake(stored)
         return CancelAnswer(True, stored.run)
 
     return change

@@ -47,6 +47,14 @@ class Outcome:
     may_retry: bool = True
     # An interruption that came before anything was executed: whatever the policy, nothing was done twice.
     never_began: bool = False
+    # The run waits, and the attempt goes on later: that is on disk already.
+    is_waiting: bool = False
+    # An interruption after something had been got done.
+    progressed: bool = False
+    # A cancellation that came while it ended changes nothing any more.
+    is_past_cancelling: bool = False
+    # The step whose failure ended a workflow.
+    failed_step_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +74,18 @@ def stopped_error(reason: StopReason, run: Run, output_limit: int) -> RunError:
 
 def ending(run: Run, outcome: Outcome, retry: RetrySettings, now: int, chance: float) -> Ending:
     """The event that ends an attempt. `chance` (0 to 1) spreads the retries."""
-    if run.cancel_requested:
+    if run.cancel_requested and not outcome.is_past_cancelling:
         return Ending(EventType.CANCELLED, _with_exit_code({"attempt": run.attempt}, outcome))
     if outcome.error is None:
         output = {"output": Raw(outcome.output_json)} if outcome.output_json else {}
         return Ending(EventType.COMPLETED, _with_exit_code(output, outcome), outcome.output_json)
     payload: dict[str, Any] = {"attempt": run.attempt, "error": error_payload(outcome.error)}
+    if outcome.failed_step_id:
+        payload["step_id"] = outcome.failed_step_id
     if outcome.interrupted:
-        return Ending(EventType.INTERRUPTED, payload | _delay(run.interruptions, retry, now, chance))
+        if outcome.progressed:
+            return Ending(EventType.INTERRUPTED, payload | {"progressed": True})
+        return Ending(EventType.INTERRUPTED, payload | _delay(run.fruitless_interruptions, retry, now, chance))
     if outcome.may_retry and may_retry(run, outcome.error):
         failures = run.attempt - run.interruptions
         payload |= _delay(failures, retry, now, chance)

@@ -65,6 +65,10 @@ class NotPossible(RunsdError):
     """The state of things forbids it now; `message` says what would have to change."""
 
 
+class NotAllowed(RunsdError):
+    """Somebody else may do it, not who asks; `message` says who."""
+
+
 class Damaged(RunsdError):
     """What was recorded is not there any more as it was."""
 

@@ -34,6 +34,13 @@ class EventType(StrEnum):
     LOG = "log"
     PROGRESS = "progress"
     ARTIFACT = "artifact"
+    SIGNAL = "signal"
+    STEP_STARTED = "step.started"
+    STEP_COMPLETED = "step.completed"
+    STEP_FAILED = "step.failed"
+    STEP_SKIPPED = "step.skipped"
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_DECIDED = "approval.decided"
 
 
 TERMINAL_TYPES = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED})

@@ -6,11 +6,12 @@ the event; `runsd verify` and the tests compare the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from runsd.model.events import Event, EventType, Payload, Raw, decode, document
 from runsd.model.run import LIFECYCLE_TYPES, Run, advance
+from runsd.model.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Record:
     documents: Documents = Documents()
     logs: LogTail = LogTail()
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    steps: Sequence[Step] = ()
+    steps_truncated: bool = False
 
 
 def fold(record: Record | None, event: Event, logs_limit: int) -> Record:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from runsd.model.run import ErrorCode, Run, RunError
-from runsd.model.settings import RetrySettings
+from runsd.model.settings import Backoff, RetrySettings
 from runsd.model.targets import OnInterrupt
 
 # What fails again the same way however often it is tried.
-_FINAL = frozenset({ErrorCode.OUTPUT_LIMIT, ErrorCode.OUTPUT_INVALID, ErrorCode.TARGET_NOT_FOUND, ErrorCode.EXPIRED})
+_FINAL = frozenset(
+    {
+        ErrorCode.OUTPUT_LIMIT,
+        ErrorCode.OUTPUT_INVALID,
+        ErrorCode.TARGET_NOT_FOUND,
+        ErrorCode.EXPIRED,
+        ErrorCode.NONDETERMINISTIC,
+        ErrorCode.REJECTED,
+    }
+)
 
 
 # A run whose attempts keep ending with the daemon may be what ends it.
@@ -22,11 +31,18 @@ def may_retry(run: Run, error: RunError) -> bool:
 
 def may_go_on(run: Run, policy: OnInterrupt) -> bool:
     """Whether an interrupted run is executed again. `run` counts this interruption already."""
-    return policy is OnInterrupt.RETRY and run.interruptions <= MAX_INTERRUPTIONS
+    return policy is OnInterrupt.RETRY and run.fruitless_interruptions <= MAX_INTERRUPTIONS
 
 
 def delay_seconds(attempt: int, settings: RetrySettings, chance: float) -> float:
-    """Exponential backoff with jitter; `chance` is uniform in 0 to 1."""
-    exponent = min(attempt - 1, 64)
-    delay = min(settings.initial_delay_seconds * settings.multiplier**exponent, settings.max_delay_seconds)
+    """Backoff with jitter; `attempt` is the one that failed, `chance` is uniform in 0 to 1."""
+    delay = min(settings.initial_delay_seconds * _growth(attempt, settings), settings.max_delay_seconds)
     return delay * (1 + settings.jitter * (2 * chance - 1))
+
+
+def _growth(attempt: int, settings: RetrySettings) -> float:
+    if settings.backoff is Backoff.FIXED:
+        return 1.0
+    if settings.backoff is Backoff.LINEAR:
+        return float(attempt)
+    return settings.multiplier ** min(attempt - 1, 64)

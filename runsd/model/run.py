@@ -65,6 +65,11 @@ class ErrorCode:
     OUTPUT_INVALID = "output_invalid"
     START_FAILED = "start_failed"
     TARGET_NOT_FOUND = "target_not_found"
+    NONDETERMINISTIC = "nondeterministic"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPRESSION = "expression"
+    INVALID_REQUEST = "invalid_request"
     INTERNAL = "internal"
 
 
@@ -113,6 +118,8 @@ class Run:
     waiting_reason: str = ""
     exit_code: int | None = None
     error: RunError | None = None
+    # Interruptions in a row after which nothing was got done.
+    fruitless_interruptions: int = 0
 
     @property
     def duration_ms(self) -> int | None:
@@ -143,9 +150,13 @@ TRANSITIONS: dict[tuple[RunStatus | None, str], RunStatus] = {
 LIFECYCLE_TYPES = frozenset(event_type for _, event_type in TRANSITIONS)
 
 
-def allows_output(status: RunStatus) -> bool:
-    """Output and custom events come while the run is active, never after the terminal event."""
-    return status.is_active
+def allows(status: RunStatus, event_type: str) -> bool:
+    """Whether an event that moves nothing may come now: while the run is active, some also before that."""
+    return status.is_active or (event_type in _BEFORE_START and not status.is_terminal)
+
+
+# Signals are kept, and a run that goes on for another begins with that one's steps.
+_BEFORE_START = frozenset({EventType.SIGNAL, EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_SKIPPED})
 
 
 def advance(run: Run | None, event_type: str, payload: Payload, at: int) -> Run:
@@ -176,8 +187,8 @@ def _created(payload: Payload, at: int) -> Run:
         created_at=at,
         updated_at=at,
         metadata_json=document(payload, "metadata"),
-        start_after=_moment(payload, "start_after"),
-        expires_after=_moment(payload, "expires_after"),
+        start_after=moment_of(payload, "start_after"),
+        expires_after=moment_of(payload, "expires_after"),
         **plain,
     )
 
@@ -199,23 +210,25 @@ def _started(run: Run, payload: Payload, at: int) -> Fields:
 def _attempt_ended(run: Run, payload: Payload, at: int) -> Fields:
     """What the attempt left behind stays on the record until the next one starts."""
     return {
-        "error": _error(payload),
+        "error": error_of(payload),
         "exit_code": payload.get("exit_code"),
-        "start_after": _moment(payload, "start_after"),
+        "start_after": moment_of(payload, "start_after"),
         "waiting_reason": "",
     }
 
 
 def _interrupted(run: Run, payload: Payload, at: int) -> Fields:
-    return _attempt_ended(run, payload, at) | {"interruptions": run.interruptions + 1}
+    fruitless = 0 if payload.get("progressed") else run.fruitless_interruptions + 1
+    counts = {"interruptions": run.interruptions + 1, "fruitless_interruptions": fruitless}
+    return _attempt_ended(run, payload, at) | counts
 
 
 def _waiting(run: Run, payload: Payload, at: int) -> Fields:
-    return {"waiting_reason": payload["reason"]}
+    return {"waiting_reason": payload["reason"], "start_after": moment_of(payload, "until")}
 
 
 def _resumed(run: Run, payload: Payload, at: int) -> Fields:
-    return {"waiting_reason": ""}
+    return {"waiting_reason": "", "start_after": None}
 
 
 def _cancel_requested(run: Run, payload: Payload, at: int) -> Fields:
@@ -244,12 +257,12 @@ _CHANGES: dict[str, Callable[[Run, Payload, int], Fields]] = {
 }
 
 
-def _moment(payload: Payload, key: str) -> int | None:
+def moment_of(payload: Payload, key: str) -> int | None:
     text = payload.get(key)
     return from_rfc3339(text) if text else None
 
 
-def _error(payload: Payload) -> RunError | None:
+def error_of(payload: Payload) -> RunError | None:
     error = payload.get("error")
     if error is None:
         return None

@@ -105,10 +105,22 @@ class CancelSettings:
     grace_seconds: Seconds = 10.0
 
 
+class Backoff(Enum):
+    """How the wait grows from retry to retry."""
+
+    FIXED = "fixed"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+
+
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """The wait before retry n: `initial * multiplier**(n-1)`, at most `max`, give or take `jitter` of it."""
+    """The wait before retry n: `initial * multiplier**(n-1)`, at most `max`, give or take `jitter` of it.
 
+    With linear backoff it is `initial * n`, with fixed backoff `initial`.
+    """
+
+    backoff: Backoff = Backoff.EXPONENTIAL
     initial_delay_seconds: Seconds = 1.0
     multiplier: Annotated[float, Range(1, 100)] = 2.0
     max_delay_seconds: Seconds = 300.0

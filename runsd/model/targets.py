@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runsd.model.pipelines import Pipeline
+    from runsd.model.settings import RetrySettings
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 MAX_ID_LENGTH = 200
@@ -48,6 +52,8 @@ class Target:
 class AdapterKind(Enum):
     SUBPROCESS = "subprocess"
     INPROCESS = "inprocess"
+    # Of every workflow, and of nothing else; nobody chooses it.
+    WORKFLOW = "workflow"
 
 
 class OnInterrupt(Enum):
@@ -66,7 +72,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class PythonCallable:
-    """`def` or `async def` taking one Context; `qualname` may be dotted inside the module."""
+    """`def` or `async def` taking one Context, or a workflow's `async def` taking context and input.
+
+    `qualname` may be dotted inside the module.
+    """
 
     module: str
     qualname: str
@@ -92,10 +101,14 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a target executes, and how. `program` is None only where there are problems."""
+    """What a target executes, and how. `program` is None only where there are problems.
+
+    `retry` are delays of its own, `on_error` and `on_complete` targets of the same project to execute
+    after it ended; like `version`, only workflows have them.
+    """
 
     target: Target
-    program: Command | PythonCallable | None
+    program: Command | PythonCallable | Pipeline | None
     source: str
     working_directory: Path
     name: str = ""
@@ -110,6 +123,10 @@ class Definition:
     input_schema: Schema | None = None
     config_schema: Schema | None = None
     output_schema: Schema | None = None
+    version: str = ""
+    retry: RetrySettings | None = None
+    on_error: str = ""
+    on_complete: str = ""
     problems: tuple[Problem, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""The `task` decorator. It declares and changes nothing: a declared function is called as before.
+"""The `task` and `workflow` decorators. They declare and change nothing: a function is called as before.
 
 Values are checked when the project is loaded, with those of `runs.toml`, so that a mistake is
 reported there and does not stop the module from being imported.
@@ -8,25 +8,29 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Any, TypeVar, overload
 
+    from runsd.sdk.workflow import Duration, Retry, WorkflowContext
+
     Function = TypeVar("Function", bound=Callable[..., Any])
+    WorkflowFunction = TypeVar("WorkflowFunction", bound=Callable[[WorkflowContext, Any], Awaitable[Any]])
 
-ATTRIBUTE = "__runsd_task__"
+ATTRIBUTE = "__runsd_declaration__"
 
 
-class TaskDeclaration:
-    """What `@task` was given: the id, and those options that were set, by their `runs.toml` names."""
+class Declaration:
+    """What a decorator was given: the id, and those options that were set, by their `runs.toml` names."""
 
-    __slots__ = ("id", "options")
+    __slots__ = ("id", "kind", "options")
 
-    def __init__(self, id: str, options: dict[str, object]) -> None:
+    def __init__(self, kind: str, id: str, options: dict[str, object]) -> None:
+        self.kind = kind
         self.id = id
         self.options = options
 
     def __repr__(self) -> str:
-        return f"TaskDeclaration({self.id!r}, {self.options!r})"
+        return f"Declaration({self.kind!r}, {self.id!r}, {self.options!r})"
 
 
 if TYPE_CHECKING:
@@ -56,6 +60,30 @@ if TYPE_CHECKING:
 
     def task(id: Any = None, /, **options: Any) -> Any: ...
 
+    @overload
+    def workflow(id: WorkflowFunction, /) -> WorkflowFunction: ...
+
+    @overload
+    def workflow(
+        id: str | None = None,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        version: str | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | int | Mapping[str, Any] | None = None,
+        on_error: str | None = None,
+        on_complete: str | None = None,
+        max_concurrent: int | None = None,
+        on_interrupt: str | None = None,
+        input_schema: Mapping[str, Any] | str | None = None,
+        config_schema: Mapping[str, Any] | str | None = None,
+        output_schema: Mapping[str, Any] | str | None = None,
+    ) -> Callable[[WorkflowFunction], WorkflowFunction]: ...
+
+    def workflow(id: Any = None, /, **options: Any) -> Any: ...
+
 else:  # without `typing`, whose import costs as much as the rest of this package
 
     def task(id=None, /, **options):
@@ -64,13 +92,25 @@ else:  # without `typing`, whose import costs as much as the rest of this packag
         `@task` and `@task()` take the function's name for the id, with `-` for `_`; `@task("reports/weekly")`
         sets it. The options are those of a task in `runs.toml`.
         """
-        if callable(id):
-            return _declare(id, None, {})
-        given = {key: value for key, value in options.items() if value is not None}
-        return lambda function: _declare(function, id, given)
+        return _decorator("task", id, options)
+
+    def workflow(id=None, /, **options):
+        """Declare an `async def` that takes a WorkflowContext and the run's input as a workflow of the project.
+
+        The id is as in `task`; the options are those of a workflow in `runs.toml`. Durations are seconds,
+        texts such as "10m", or timedeltas; `retry` is a number of retries, a Retry, or a table as in `runs.toml`.
+        """
+        return _decorator("workflow", id, options)
 
 
-def _declare(function: Any, id: str | None, options: dict[str, object]) -> Any:
+def _decorator(kind: str, id: Any, options: Mapping[str, object]) -> Any:
+    if callable(id):
+        return _declare(kind, id, None, {})
+    given = {key: value for key, value in options.items() if value is not None}
+    return lambda function: _declare(kind, function, id, given)
+
+
+def _declare(kind: str, function: Any, id: str | None, options: dict[str, object]) -> Any:
     chosen = function.__name__.replace("_", "-") if id is None else id
-    setattr(function, ATTRIBUTE, TaskDeclaration(chosen, options))
+    setattr(function, ATTRIBUTE, Declaration(kind, chosen, options))
     return function

@@ -2,9 +2,10 @@
 
 Started as `python -c "from runsd.sdk.describe import main; main()" PROJECT_DIR REFERENCE…`, where a
 reference is a module to look through or a `module:callable` to verify. Prints one JSON document:
-`{"tasks": [{"id", "module", "qualname", "file", "options", "faults"}], "errors": [{"reference",
-"message", "file", "line"}]}`; `faults` are the options that are no JSON, with the reason. What user
-code prints goes to stderr.
+`{"declared": [{"kind", "id", "module", "qualname", "file", "options", "faults", "workflow_fault"}],
+"workflow_faults": {reference: text}, "errors": [{"reference", "message", "file", "line"}]}`. `kind` is task
+or workflow; `faults` are the options that are no JSON, with the reason; a workflow fault says why a
+callable can be no workflow, and is empty or absent where it can. What user code prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
+from inspect import iscoroutinefunction, signature
 
 from runsd.sdk.callables import NoSuchCallable, find, import_module, put_first_on_path
-from runsd.sdk.declare import ATTRIBUTE, TaskDeclaration
+from runsd.sdk.declare import ATTRIBUTE, Declaration
 from runsd.sdk.documents import NotJson, dumps
 from runsd.sdk.failure import location, summary
+from runsd.sdk.workflow import Retry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,54 +48,72 @@ def _keep_stdout_for_the_answer() -> int:
 
 
 def _describe(directory: str, references: list[str]) -> dict[str, Any]:
-    tasks: list[dict[str, Any]] = []
+    declared: list[dict[str, Any]] = []
+    workflow_faults: dict[str, str] = {}
     errors: list[dict[str, Any]] = []
     for reference in references:
         try:
-            tasks.extend(_examine(reference))
+            module, colon, qualname = reference.partition(":")
+            loaded = import_module(module)
+            if not colon:
+                declared.extend(_described(name, function, loaded) for name, function in _declared(loaded))
+            else:
+                workflow_faults[reference] = _workflow_fault(find(loaded, qualname))
         except BaseException as error:  # noqa: BLE001 - a module may raise anything, SystemExit too
             errors.append(_error(reference, error, directory))
-    return {"tasks": tasks, "errors": errors}
-
-
-def _examine(reference: str) -> list[dict[str, Any]]:
-    module, colon, qualname = reference.partition(":")
-    loaded = import_module(module)
-    if colon:
-        find(loaded, qualname)
-        return []
-    return [_task(name, function, loaded) for name, function in _declared(loaded)]
+    return {"declared": declared, "workflow_faults": workflow_faults, "errors": errors}
 
 
 def _declared(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """Each function once, under its own name if it has more than one."""
     names: dict[int, str] = {}
     for name, value in vars(module).items():
-        declared = isinstance(getattr(value, "__dict__", {}).get(ATTRIBUTE), TaskDeclaration)
+        declared = isinstance(getattr(value, "__dict__", {}).get(ATTRIBUTE), Declaration)
         if declared and (id(value) not in names or name == getattr(value, "__name__", "")):
             names[id(value)] = name
     for name in names.values():
         yield name, getattr(module, name)
 
 
-def _task(name: str, function: Any, module: ModuleType) -> dict[str, Any]:
-    declaration: TaskDeclaration = getattr(function, ATTRIBUTE)
+def _described(name: str, function: Any, module: ModuleType) -> dict[str, Any]:
+    declaration: Declaration = getattr(function, ATTRIBUTE)
     options, faults = {}, {}
     for key, value in declaration.options.items():
-        plain = dict(value) if isinstance(value, Mapping) else value
+        plain = _plain(value)
         try:
             dumps(plain)
             options[key] = plain
         except NotJson as error:
             faults[key] = str(error)
     return {
+        "kind": declaration.kind,
         "id": str(declaration.id),
         "module": module.__name__,
         "qualname": name,
         "file": getattr(module, "__file__", None) or "",
         "options": options,
         "faults": faults,
+        "workflow_fault": _workflow_fault(function),
     }
+
+
+def _plain(value: object) -> object:
+    """What `runs.toml` would have in its place."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Retry):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _workflow_fault(function: Any) -> str:
+    if not iscoroutinefunction(function) and not iscoroutinefunction(getattr(function, "__call__", None)):
+        return "is no `async def`, as a workflow must be"
+    try:
+        signature(function).bind("context", "input")
+    except (TypeError, ValueError):
+        return "cannot be called with a workflow's two arguments, its context and the run's input"
+    return ""
 
 
 def _error(reference: str, error: BaseException, directory: str) -> dict[str, Any]:

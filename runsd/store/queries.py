@@ -18,16 +18,28 @@ from runsd.model.errors import NotFound, Stopping
 from runsd.model.events import Committed, Event, decode
 from runsd.model.record import Artifact, Documents, LogTail, Record
 from runsd.model.run import Run
+from runsd.model.steps import History
+from runsd.model.targets import RunKind
 from runsd.store.connection import Connection
 from runsd.store.listing import RunFilter, RunPage, list_runs
 from runsd.store.queue import Queued, next_moment, startable
-from runsd.store.rows import EVENT_COLUMNS, RUN_COLUMNS, Row, event_from_row, json_array, run_from_row
+from runsd.store.rows import (
+    EVENT_COLUMNS,
+    FIRST_STARTED,
+    HISTORY,
+    RUN_COLUMNS,
+    Row,
+    event_from_row,
+    json_array,
+    run_from_row,
+)
 
 T = TypeVar("T")
 
 PAGE_BYTES = 1 << 20
 # A whole record stays below the 4 MiB that gRPC clients take unless told otherwise.
 ARTIFACTS_IN_RECORD = 100
+STEPS_IN_RECORD = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,14 @@ class Queries:
     async def run(self, run_id: str) -> Run:
         """Raises NotFound."""
         return await self._read(lambda c: _run(c, run_id)[1])
+
+    async def history_events(self, run_id: str) -> tuple[list[Event], int]:
+        """What a workflow is replayed from, and the id of the run's last event of all. Raises NotFound."""
+        return await self._read(lambda c: _history_events(c, run_id))
+
+    async def documents(self, run_id: str) -> Documents:
+        """Raises NotFound."""
+        return await self._read(lambda c: _documents(c, _run(c, run_id)[0]))
 
     async def known_runs(self, run_ids: Sequence[str]) -> dict[str, Run]:
         return await self._read(lambda c: _known_runs(c, run_ids))
@@ -178,12 +198,32 @@ def _record(connection: sqlite3.Connection, run_id: str, logs_limit: int) -> Rec
     with snapshot(connection):
         number, run = _run(connection, run_id)
         artifacts = _artifacts(connection, number, "", ARTIFACTS_IN_RECORD)
+        history = _steps(connection, number, run) if run.kind is RunKind.WORKFLOW else History()
         return Record(
             run,
             _documents(connection, number),
             _log_tail(connection, number, logs_limit),
             {artifact.name: artifact for artifact in artifacts},
+            history.shown(),
+            history.truncated,
         )
+
+
+def _steps(connection: sqlite3.Connection, number: int, run: Run) -> History:
+    history = History(limit=STEPS_IN_RECORD)
+    history.add_all(event_from_row(row) for row in connection.execute(HISTORY, (number,)))
+    if run.status.is_terminal and run.completed_at is not None:
+        history.end(run.completed_at)
+    return history
+
+
+def _history_events(connection: sqlite3.Connection, run_id: str) -> tuple[list[Event], int]:
+    with snapshot(connection):
+        number, _ = _run(connection, run_id)
+        (last,) = connection.execute("SELECT max(event_id) FROM events WHERE run_no = ?", (number,)).fetchone()
+        begun = connection.execute(FIRST_STARTED, (number,))
+        steps = connection.execute(HISTORY, (number,))
+        return [event_from_row(row) for row in (*begun, *steps)], last
 
 
 def _documents(connection: sqlite3.Connection, number: int) -> Documents:
@@ -266,7 +306,7 @@ def _active(connection: sqlite3.Connection) -> list[ActiveAttempt]:
     rows = connection.execute(
         "SELECT run_no, input_json, config_json, output_json, adapter, stdout_offset, stderr_offset, "
         f"events_offset, {RUN_COLUMNS} FROM runs JOIN attempts USING (run_no, attempt) "
-        "JOIN documents USING (run_no) WHERE status IN ('running', 'waiting') ORDER BY run_no"
+        "JOIN documents USING (run_no) WHERE status = 'running' ORDER BY run_no"
     )
     return [
         ActiveAttempt(row[0], run_from_row(row[8:]), Documents(*row[1:4]), row[4], Offsets(*row[5:8])) for row in rows

@@ -1,4 +1,4 @@
-"""The pending runs as the dispatcher reads them: in the order in which they start.
+"""The pending runs, and the waiting ones that are to go on, as the dispatcher reads them: in order.
 
 Runs wait here, in SQLite, not in memory. A read skips targets and keys that are full, so that a
 backlog of one holds up no other.
@@ -44,28 +44,38 @@ def startable(
     full_targets: Sequence[str],
     busy_keys: Sequence[str],
 ) -> list[Queued]:
-    """The first pending runs of these projects whose time has come, outside the given lanes."""
-    rows = connection.execute(
-        "SELECT -priority, run_no, run_id, project, target, concurrency_key FROM runs INDEXED BY runs_queued "
-        "WHERE status = 'pending' AND (start_after IS NULL OR start_after <= ?) "
-        "AND project IN (SELECT value FROM json_each(?)) "
-        "AND project || ' ' || target NOT IN (SELECT value FROM json_each(?)) "
-        "AND project || ' ' || concurrency_key NOT IN (SELECT value FROM json_each(?)) "
-        "ORDER BY priority DESC, run_no LIMIT ?",
-        (now, json_array(projects), json_array(full_targets), json_array(busy_keys), limit),
-    )
-    return [Queued(*row) for row in rows]
+    """The first runs of these projects whose time has come, pending or waiting, outside the given lanes."""
+    values = (now, json_array(projects), json_array(full_targets), json_array(busy_keys), limit)
+    found = [Queued(*row) for query in (_PENDING, _DUE) for row in connection.execute(query, values)]
+    return sorted(found)[:limit]
+
+
+_OUTSIDE_LANES = (
+    "AND project IN (SELECT value FROM json_each(?)) "
+    "AND project || ' ' || target NOT IN (SELECT value FROM json_each(?)) "
+    "AND project || ' ' || concurrency_key NOT IN (SELECT value FROM json_each(?)) "
+    "ORDER BY priority DESC, run_no LIMIT ?"
+)
+_PENDING = (
+    "SELECT -priority, run_no, run_id, project, target, concurrency_key FROM runs INDEXED BY runs_queued "
+    f"WHERE status = 'pending' AND (start_after IS NULL OR start_after <= ?) {_OUTSIDE_LANES}"
+)
+_DUE = (
+    "SELECT -priority, run_no, run_id, project, target, concurrency_key FROM waits CROSS JOIN runs USING (run_no) "
+    f"WHERE wake_at <= ? {_OUTSIDE_LANES}"
+)
 
 
 def next_moment(connection: sqlite3.Connection, now: int) -> int | None:
-    """When the next delayed run may start, or the next run expires."""
+    """When the next delayed run may start, the next waiting one goes on, or the next expires."""
     (delayed,) = connection.execute(
         "SELECT min(start_after) FROM runs WHERE status = 'pending' AND start_after > ?", (now,)
     ).fetchone()
     (expiring,) = connection.execute(
         "SELECT min(expires_after) FROM runs WHERE status = 'pending' AND attempt = 0 AND expires_after IS NOT NULL"
     ).fetchone()
-    return min((moment for moment in (delayed, expiring) if moment is not None), default=None)
+    (due,) = connection.execute("SELECT min(wake_at) FROM waits WHERE wake_at > ?", (now,)).fetchone()
+    return min((moment for moment in (delayed, expiring, due) if moment is not None), default=None)
 
 
 def expired(transaction: Transaction, limit: int) -> list[str]:

@@ -17,26 +17,39 @@ RUN_COLUMNS = (
     "parent_run_id, schedule_id, batch_id, trigger_kind, trigger_id, created_by, retry_of_run_id, "
     "idempotency_key, concurrency_key, priority, timeout_seconds, backoff_limit, expires_after, "
     "start_after, started_at, completed_at, attempt, interruptions, cancel_requested, waiting_reason, "
-    "exit_code, error_json"
+    "exit_code, error_json, fruitless_interruptions"
 )
 # The columns of RUN_COLUMNS that change after creation, in the order of `changed_values`.
 CHANGED_COLUMNS = (
     "status", "updated_at", "start_after", "started_at", "completed_at", "attempt", "interruptions", "cancel_requested",
-    "waiting_reason", "exit_code", "error_json",
+    "waiting_reason", "exit_code", "error_json", "fruitless_interruptions",
 )  # fmt: skip
 EVENT_COLUMNS = "event_id, event_type, payload_json, created_at"
+# Spelled as in the index `history_of_run`, or SQLite would not use it.
+HISTORY_EVENT_TYPES = (
+    "step.started", "step.completed", "step.failed", "step.skipped",
+    "approval.requested", "approval.decided", "signal", "run.retrying", "run.interrupted",
+)  # fmt: skip
+FIRST_STARTED = (
+    f"SELECT {EVENT_COLUMNS} FROM events WHERE run_no = ? AND event_type = 'run.started' ORDER BY event_id LIMIT 1"
+)
+HISTORY = (
+    f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY history_of_run WHERE run_no = ? "
+    f"AND event_type IN ({', '.join(map(repr, HISTORY_EVENT_TYPES))}) ORDER BY event_id"
+)
 
 
 def run_from_row(row: Row) -> Run:
     (run_id, project, kind, target, status, created_at, updated_at, root, name, metadata, parent, schedule,
      batch, trigger_kind, trigger_id, created_by, retry_of, key, concurrency_key, priority, timeout, backoff,
      expires_after, start_after, started_at, completed_at, attempt, interruptions, cancel, waiting,
-     exit_code, error) = row  # fmt: skip
+     exit_code, error, fruitless) = row  # fmt: skip
     return Run(
         run_id, project, RunKind(kind), target, RunStatus(status), created_at, updated_at, root, name,
         metadata, parent, schedule, batch, TriggerKind(trigger_kind), trigger_id, created_by, retry_of, key,
         concurrency_key, priority, timeout, backoff, expires_after, start_after, started_at, completed_at,
         attempt, interruptions, bool(cancel), waiting, exit_code, _error_from_text(error) if error else None,
+        fruitless,
     )  # fmt: skip
 
 
@@ -48,7 +61,7 @@ def run_values(run: Run) -> tuple[Any, ...]:
         run.trigger_kind.value, run.trigger_id, run.created_by, run.retry_of_run_id, run.idempotency_key,
         run.concurrency_key, run.priority, run.timeout_seconds, run.backoff_limit, run.expires_after,
         run.start_after, run.started_at, run.completed_at, run.attempt, run.interruptions,
-        run.cancel_requested, run.waiting_reason, run.exit_code, _error_text(run.error),
+        run.cancel_requested, run.waiting_reason, run.exit_code, _error_text(run.error), run.fruitless_interruptions,
     )  # fmt: skip
 
 
@@ -56,6 +69,7 @@ def changed_values(run: Run) -> tuple[Any, ...]:
     return (
         run.status.value, run.updated_at, run.start_after, run.started_at, run.completed_at, run.attempt,
         run.interruptions, run.cancel_requested, run.waiting_reason, run.exit_code, _error_text(run.error),
+        run.fruitless_interruptions,
     )  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from typing import Any
 from runsd.model.attempt import Offsets
 from runsd.model.events import Event, EventType, Stream, decode
 from runsd.model.record import Artifact, Record, fold
-from runsd.model.run import LIFECYCLE_TYPES, ErrorCode, IllegalTransition, Run, RunError, allows_output
+from runsd.model.run import LIFECYCLE_TYPES, ErrorCode, IllegalTransition, Run, RunError, allows
 from runsd.model.targets import AdapterKind
 from runsd.store.rows import EVENT_COLUMNS, RUN_COLUMNS, event_from_row, run_from_row
+from runsd.store.step_checks import StepLog
 
 # What decoding and folding raise for text that no daemon wrote.
 _UNREADABLE = (IllegalTransition, ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError)
@@ -43,6 +44,7 @@ class RunLog:
     record: Record | None = None
     events: int = 0
     attempts: list[AttemptLog] = field(default_factory=list)
+    steps: StepLog = field(default_factory=StepLog)
     _last: Event | None = None
     _last_position: int = 0
     _is_broken: bool = False
@@ -65,6 +67,8 @@ class RunLog:
             return
         try:
             self._fold(event)
+            assert self.record is not None
+            yield from self.steps.take(self.record.run.kind, event)
         except _UNREADABLE as error:
             self._is_broken = True
             yield f"event {event.event_id} ({event.event_type}) does not fold: {_said(error)}"
@@ -89,7 +93,7 @@ class RunLog:
             self.record = fold(self.record, event, 0)
             self._note_lifecycle(event)
             return
-        if self.record is None or not allows_output(self.record.run.status):
+        if self.record is None or not allows(self.record.run.status, event.event_type):
             raise IllegalTransition(f"{event.event_type} while the run is not active")
         if event.event_type == EventType.LOG:
             # The log's tail in the record is read from these events, so there is nothing to fold.
@@ -142,7 +146,7 @@ def read_run(connection: sqlite3.Connection, run_no: int) -> tuple[Run, bytes | 
 
 
 def check_events(connection: sqlite3.Connection, run_no: int, log: RunLog) -> Iterator[str]:
-    """Invariants 2, 3, 4 and 6, as far as they are in the events alone."""
+    """Invariants 2, 3, 4, 6 and 9, as far as they are in the events alone."""
     rows = connection.execute(
         f"SELECT position, {EVENT_COLUMNS} FROM events WHERE run_no = ? ORDER BY event_id", (run_no,)
     )

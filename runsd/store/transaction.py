@@ -18,9 +18,19 @@ from runsd.model.attempt import Offsets
 from runsd.model.errors import NotFound
 from runsd.model.events import Committed, Draft, Event, EventType, Payload, encode
 from runsd.model.record import Artifact, Documents
-from runsd.model.run import IllegalTransition, Run, advance, allows_output
+from runsd.model.run import IllegalTransition, Run, RunStatus, advance, allows
 from runsd.store.clock import steady_now
-from runsd.store.rows import CHANGED_COLUMNS, RUN_COLUMNS, changed_values, run_from_row, run_values
+from runsd.store.rows import (
+    CHANGED_COLUMNS,
+    EVENT_COLUMNS,
+    HISTORY,
+    HISTORY_EVENT_TYPES,
+    RUN_COLUMNS,
+    changed_values,
+    event_from_row,
+    run_from_row,
+    run_values,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +57,18 @@ class Staged:
     attempts: list[tuple[Any, ...]] = field(default_factory=list)
     offsets: list[tuple[Any, ...]] = field(default_factory=list)
     artifacts: list[tuple[Any, ...]] = field(default_factory=list)
+    waits: dict[int, int | None] = field(default_factory=dict)
+    resumed: list[tuple[int]] = field(default_factory=list)
+    # Waiting runs that are to go on at once.
+    woken: dict[str, StoredRun] = field(default_factory=dict)
 
     def absorb(self, other: Staged) -> None:
         self.runs.update(other.runs)
         self.keys.update(other.keys)
         self.hashes.update(other.hashes)
-        for name in ("new_documents", "outputs", "events", "committed", "attempts", "offsets", "artifacts"):
+        self.waits.update(other.waits)
+        self.woken.update(other.woken)
+        for name in ("new_documents", "outputs", "events", "committed", "attempts", "offsets", "artifacts", "resumed"):
             getattr(self, name).extend(getattr(other, name))
 
 
@@ -126,19 +142,64 @@ class Transaction:
         """Appends a lifecycle event and moves the run as the transition table says."""
         run = advance(stored.run, event_type, payload, self.now)
         moved = StoredRun(stored.number, run, stored.last_event_id, stored.is_new)
+        if run.status.is_terminal and run.parent_run_id:
+            self.wake(self.find(run.parent_run_id))
         return self._append(moved, [Draft(event_type, encode(payload))])
+
+    def wait(self, stored: StoredRun, payload: Payload) -> StoredRun:
+        """The run waits, until the moment that the payload names, or is woken."""
+        stored = self.record(stored, EventType.WAITING, payload)
+        self.staged.waits[stored.number] = stored.run.start_after
+        return stored
+
+    def wake(self, stored: StoredRun | None) -> None:
+        """If the run waits it goes on as soon as there is a place."""
+        if stored is not None and stored.run.status is RunStatus.WAITING:
+            self.staged.woken[stored.run.run_id] = stored
+
+    def is_due(self, stored: StoredRun) -> bool:
+        """Whether a waiting run is to go on now."""
+        row = self.connection.execute("SELECT wake_at FROM waits WHERE run_no = ?", (stored.number,)).fetchone()
+        was_woken = stored.run.run_id in self._batch.woken
+        return was_woken or (row is not None and row[0] is not None and row[0] <= self.steady_now)
+
+    def resume(self, stored: StoredRun) -> StoredRun:
+        self.staged.resumed.append((stored.number,))
+        return self.record(stored, EventType.RESUMED, {})
+
+    def history(self, stored: StoredRun) -> list[Event]:
+        """What a workflow's steps are made of, oldest first."""
+        rows = self.connection.execute(HISTORY, (stored.number,))
+        staged = (row for row in (*self._batch.events, *self.staged.events) if row[1] == stored.number)
+        fresh = [Event(*row[2:]) for row in staged if row[3] in HISTORY_EVENT_TYPES]
+        return [*(event_from_row(row) for row in rows), *fresh]
+
+    def last_event(self, stored: StoredRun) -> Event:
+        """Of a run that an earlier transaction ended."""
+        row = self.connection.execute(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE run_no = ? ORDER BY event_id DESC LIMIT 1", (stored.number,)
+        ).fetchone()
+        return event_from_row(row)
 
     def emit(self, stored: StoredRun, drafts: Sequence[Draft]) -> StoredRun:
         """Appends output and custom events. IllegalTransition when the run is not active."""
-        if not allows_output(stored.run.status):
-            raise IllegalTransition(f"{drafts[0].event_type} in status {stored.run.status.value}")
+        for draft in drafts:
+            if not allows(stored.run.status, draft.event_type):
+                raise IllegalTransition(f"{draft.event_type} in status {stored.run.status.value}")
         return self._append(stored, drafts)
 
     def set_output(self, stored: StoredRun, output_json: str) -> None:
         self.staged.outputs.append((output_json, stored.number))
 
     def open_attempt(self, stored: StoredRun, adapter: str) -> None:
-        self.staged.attempts.append((stored.number, stored.run.attempt, adapter))
+        self.staged.attempts.append((stored.number, stored.run.attempt, adapter, self.steady_now))
+
+    def attempt_began(self, stored: StoredRun) -> int:
+        """Of the steady clock. The attempt is of an earlier transaction."""
+        row = self.connection.execute(
+            "SELECT began_at FROM attempts WHERE run_no = ? AND attempt = ?", (stored.number, stored.run.attempt)
+        ).fetchone()
+        return int(row[0]) if row and row[0] else self.steady_now
 
     def set_offsets(self, stored: StoredRun, offsets: Offsets) -> None:
         self.staged.offsets.append((offsets.stdout, offsets.stderr, offsets.events, stored.number, stored.run.attempt))
@@ -180,10 +241,13 @@ _UPDATE_OUTPUT = "UPDATE documents SET output_json = ? WHERE run_no = ?"
 _INSERT_EVENT = (
     "INSERT INTO events (position, run_no, event_id, event_type, payload_json, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 )
-_INSERT_ATTEMPT = "INSERT INTO attempts (run_no, attempt, adapter) VALUES (?, ?, ?)"
+_INSERT_ATTEMPT = "INSERT INTO attempts (run_no, attempt, adapter, began_at) VALUES (?, ?, ?, ?)"
 _UPDATE_OFFSETS = (
     "UPDATE attempts SET stdout_offset = ?, stderr_offset = ?, events_offset = ? WHERE run_no = ? AND attempt = ?"
 )
+_INSERT_WAIT = "INSERT OR REPLACE INTO waits (run_no, wake_at) VALUES (?, ?)"
+_WAKE = "UPDATE waits SET wake_at = 0 WHERE run_no = ?"
+_DELETE_WAIT = "DELETE FROM waits WHERE run_no = ?"
 _INSERT_ARTIFACT = (
     "INSERT OR REPLACE INTO artifacts (run_no, name, size_bytes, sha256, media_type, attempt) VALUES (?, ?, ?, ?, ?, ?)"
 )
@@ -206,6 +270,9 @@ def write(connection: sqlite3.Connection, staged: Staged) -> None:
         (_INSERT_ATTEMPT, staged.attempts),
         (_UPDATE_OFFSETS, staged.offsets),
         (_INSERT_ARTIFACT, staged.artifacts),
+        (_INSERT_WAIT, list(staged.waits.items())),
+        (_WAKE, [(stored.number,) for stored in staged.woken.values()]),
+        (_DELETE_WAIT, staged.resumed),
     ):
         if rows:
             connection.executemany(statement, rows)

@@ -1,8 +1,8 @@
 """Holds a state directory's database against the invariants, beside a running daemon or without one.
 
 Reads only, through a connection of its own that cannot write. Each run is checked inside one snapshot
-and let go again, so that a daemon's checkpoints are not held up; nothing is kept but counts. Steps and
-occurrences (invariants 9 and 10) are not recorded yet.
+and let go again, so that a daemon's checkpoints are not held up; nothing is kept but counts. Occurrences
+(invariant 10) are not recorded yet.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from runsd.store.run_checks import (
     check_relations,
     read_run,
 )
+from runsd.store.step_checks import check_children, check_waits
 from runsd.store.store import DATABASE
 
 RUNS_AT_ONCE = 500
@@ -56,6 +57,7 @@ class Counts:
     runs: Counter[str] = field(default_factory=Counter)
     events: int = 0
     attempts: int = 0
+    steps: int = 0
     artifacts: int = 0
     idempotency_keys: int = 0
     log_bytes: int = 0
@@ -171,6 +173,8 @@ def _check_run(
         *check_record(connection, run_no, run, log),
         *check_attempts(connection, run_no, log),
         *check_relations(connection, run_no, run, request_hash),
+        *check_waits(connection, run_no, run),
+        *check_children(connection, run, log.steps),
         *_check_artifacts(connection, run_no, run, counts, check_file),
     ]
     _count(counts, run, log)
@@ -190,6 +194,7 @@ def _count(counts: Counts, run: Run, log: RunLog) -> None:
     counts.runs[run.status.value] += 1
     counts.events += log.events
     counts.attempts += len(log.attempts)
+    counts.steps += log.steps.count
     counts.log_bytes += log.log_bytes
     counts.idempotency_keys += bool(run.idempotency_key)
 

@@ -97,7 +97,7 @@ def test_init_writes_a_project_that_passes_the_check(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "runsd.cli", "check", "--project", str(tmp_path / "My shop")]
     check = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert (check.returncode, check.stderr) == (0, "")
-    assert check.stdout.startswith("my-shop: 3 targets")
+    assert check.stdout.startswith("my-shop: 8 targets")
 
 
 def test_init_takes_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,6 +370,34 @@ def test_chunks_hold_the_whole_text_within_their_size(tasks: ModuleType, size: i
     assert all(0 < len(chunk) <= size for _, chunk in chunks)
     assert "".join("".join(chunk for _, chunk in chunks).split()) == "".join(text.split())
     assert list(dict(chunks)) == ["", "One", "Two"]
+
+
+# workflow:content-pipeline, in both forms
+
+
+@pytest.mark.parametrize("workflow", ["content-pipeline", "content-pipeline-in-steps"])
+def test_content_is_published_once_an_editor_agrees(runs: RunsClient, project: Path, workflow: str) -> None:
+    run_id = runs.create_workflow_run(workflow, input={"topic": "Attempt"}).run.run_id
+    for event in runs.follow(run_id):
+        if event.event_type == "approval.requested":
+            assert event.payload["message"] == "Publish 4 sections on Attempt?"
+            assert not (project / "published/attempt.md").exists()
+            runs.approve(run_id, "editor-review", by="eve")
+    run = runs.get(run_id)
+    assert run.status is RunStatus.COMPLETED, run.error
+    assert run.output["file"] == "published/attempt.md" and run.output["indexed"] > 0
+    published = project / run.output["file"]
+    assert "An attempt is one try at executing a run." in published.read_text()
+    assert published.read_text().endswith("Released by eve.\n")
+    published.unlink()
+
+
+@pytest.mark.parametrize("workflow", ["content-pipeline", "content-pipeline-in-steps"])
+def test_nothing_to_publish_fails(runs: RunsClient, workflow: str) -> None:
+    run_id = runs.create_workflow_run(workflow, input={"topic": "zebra"}).run.run_id
+    list(runs.follow(run_id))
+    error = runs.get(run_id).error
+    assert error is not None and "nothing in docs mentions 'zebra'" in error.message
 
 
 # task:countdown

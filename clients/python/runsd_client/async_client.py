@@ -32,6 +32,7 @@ from runsd_client.values import (
     Page,
     ReloadAnswer,
     Run,
+    SignalAnswer,
     TargetInfo,
     WatchedEvent,
 )
@@ -127,8 +128,17 @@ class AsyncRunsClient(ClientCore):
     async def cancel(self, run_id: str, *, reason: str = "") -> CancelAnswer:
         return await self._call(calls.cancel(run_id, reason))
 
-    async def retry(self, run_id: str, *, idempotency_key: str = "") -> CreateAnswer:
-        return await self._call(calls.retry(run_id, idempotency_key))
+    async def retry(self, run_id: str, *, from_failed_step: bool = False, idempotency_key: str = "") -> CreateAnswer:
+        return await self._call(calls.retry(run_id, from_failed_step, idempotency_key))
+
+    async def signal(self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str = "") -> SignalAnswer:
+        return await self._call(calls.signal(run_id, name, payload, idempotency_key))
+
+    async def approve(self, run_id: str, name: str, *, by: str = "", comment: str = "", data: Any = None) -> Run:
+        return await self._call(calls.decide(run_id, name, True, by, comment, data))
+
+    async def reject(self, run_id: str, name: str, *, by: str = "", comment: str = "", data: Any = None) -> Run:
+        return await self._call(calls.decide(run_id, name, False, by, comment, data))
 
     async def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
         found: tuple[Artifact, ...] = ()

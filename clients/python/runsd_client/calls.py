@@ -1,7 +1,7 @@
 """The calls of the contract as values: what to send and how to read the answer. No I/O.
 
-Every call here is safe to make again: reads, cancel and reload by nature, creates because they
-always carry an idempotency key.
+Every call here is safe to make again: reads, cancel and reload by nature, creates and signals because
+they always carry an idempotency key, decisions because the daemon takes an equal one for the same.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from runsd_client.values import (
     Page,
     ReloadAnswer,
     Run,
+    SignalAnswer,
     TargetInfo,
 )
 
@@ -88,9 +89,27 @@ def cancel(run_id: str, reason: str) -> Call[CancelAnswer]:
     return Call("CancelRun", request, conversion.read_cancel_answer)
 
 
-def retry(run_id: str, idempotency_key: str) -> Call[CreateAnswer]:
-    values = {"run_id": run_id, "idempotency_key": idempotency_key or requests.new_key()}
+def retry(run_id: str, from_failed_step: bool, idempotency_key: str) -> Call[CreateAnswer]:
+    values = {
+        "run_id": run_id,
+        "from_failed_step": from_failed_step,
+        "idempotency_key": idempotency_key or requests.new_key(),
+    }
     return Call("RetryRun", requests.fill(runs_pb2.RetryRunRequest(), values), conversion.read_create_answer)
+
+
+def signal(run_id: str, name: str, payload: Any, idempotency_key: str) -> Call[SignalAnswer]:
+    key = idempotency_key or requests.new_key()
+    values = {"run_id": run_id, "name": name, "payload": payload, "idempotency_key": key}
+    return Call("SignalRun", requests.fill(runs_pb2.SignalRunRequest(), values), conversion.read_signal_answer)
+
+
+def decide(run_id: str, name: str, approved: bool, by: str, comment: str, data: Any) -> Call[Run]:
+    """Made again after a lost answer it is the same decision, also when the run has asked anew under that name."""
+    values = {"run_id": run_id, "name": name, "approved": approved, "by": by, "comment": comment, "data": data}
+    values["idempotency_key"] = requests.new_key()
+    request = requests.fill(runs_pb2.DecideApprovalRequest(), values)
+    return Call("DecideApproval", request, lambda answer: conversion.read_run(answer.run))
 
 
 def artifacts(run_id: str, page_token: str) -> Call[Page[Artifact]]:

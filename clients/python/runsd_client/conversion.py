@@ -22,6 +22,10 @@ from runsd_client.values import (
     RunError,
     RunKind,
     RunStatus,
+    SignalAnswer,
+    Step,
+    StepKind,
+    StepState,
     TargetInfo,
     TriggerKind,
     WatchedEvent,
@@ -30,10 +34,14 @@ from runsd_client.values import (
 KIND_NUMBERS = {kind: run_pb2.RunKind.Value(f"RUN_KIND_{kind.name}") for kind in RunKind}
 STATUS_NUMBERS = {status: run_pb2.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
 TRIGGER_KIND_NUMBERS = {kind: run_pb2.TriggerKind.Value(f"TRIGGER_KIND_{kind.name}") for kind in TriggerKind}
+STEP_KIND_NUMBERS = {kind: run_pb2.StepKind.Value(f"STEP_KIND_{kind.name}") for kind in StepKind}
+STEP_STATE_NUMBERS = {state: run_pb2.StepState.Value(f"STEP_STATE_{state.name}") for state in StepState}
 
 _KINDS = {number: kind for kind, number in KIND_NUMBERS.items()}
 _STATUSES = {number: status for status, number in STATUS_NUMBERS.items()}
 _TRIGGER_KINDS = {number: kind for kind, number in TRIGGER_KIND_NUMBERS.items()}
+_STEP_KINDS = {number: kind for kind, number in STEP_KIND_NUMBERS.items()}
+_STEP_STATES = {number: state for state, number in STEP_STATE_NUMBERS.items()}
 
 
 def read_run(message: run_pb2.Run) -> Run:
@@ -76,6 +84,26 @@ def read_run(message: run_pb2.Run) -> Run:
         start_after=_read_time(message, "start_after"),
         expires_after=_read_time(message, "expires_after"),
         retry_of_run_id=message.retry_of_run_id,
+        steps=tuple(map(read_step, message.steps)),
+        steps_truncated=message.steps_truncated,
+    )
+
+
+def read_step(message: run_pb2.Step) -> Step:
+    return Step(
+        step_id=message.step_id,
+        parent_step_id=message.parent_step_id,
+        name=message.name,
+        kind=_STEP_KINDS.get(message.kind, StepKind.UNSPECIFIED),
+        state=_STEP_STATES.get(message.state, StepState.UNSPECIFIED),
+        attempt=message.attempt,
+        output=read_document(message.output_json),
+        error=_read_error(message.error) if message.HasField("error") else None,
+        started_at=_read_time(message, "started_at"),
+        completed_at=_read_time(message, "completed_at"),
+        child_run_id=message.child_run_id,
+        detail=message.detail,
+        until=_read_time(message, "until"),
     )
 
 
@@ -127,6 +155,10 @@ def read_create_answer(message: runs_pb2.CreateRunResponse | runs_pb2.RetryRunRe
 
 def read_cancel_answer(message: runs_pb2.CancelRunResponse) -> CancelAnswer:
     return CancelAnswer(message.cancelled, read_run(message.run))
+
+
+def read_signal_answer(message: runs_pb2.SignalRunResponse) -> SignalAnswer:
+    return SignalAnswer(message.accepted, message.duplicate, read_run(message.run))
 
 
 def read_reload_answer(message: definitions_pb2.ReloadResponse) -> ReloadAnswer:

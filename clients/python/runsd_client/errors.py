@@ -62,6 +62,10 @@ class PreconditionError(RunsError):
     """The state of things forbids it now; the message says what would have to change."""
 
 
+class PermissionDeniedError(RunsError):
+    """Somebody else may do it; the message says who."""
+
+
 class OverloadedError(RunsError):
     """The daemon has no room for it now; the same call may go through later."""
 

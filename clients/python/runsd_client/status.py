@@ -18,6 +18,7 @@ from runsd_client.errors import (
     InvalidRequestError,
     NotFoundError,
     OverloadedError,
+    PermissionDeniedError,
     PreconditionError,
     RunsError,
     UnreachableError,
@@ -30,10 +31,10 @@ _PLAIN: dict[grpc.StatusCode, type[RunsError]] = {
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
     grpc.StatusCode.FAILED_PRECONDITION: PreconditionError,
     grpc.StatusCode.ABORTED: PreconditionError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
 }
 _INVALID = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
-_ACCESS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 # What gRPC itself says under other codes when a connection breaks in the middle of a call.
 _BROKEN_CONNECTION = ("RST_STREAM", "Stream removed", "Socket closed", "GOAWAY")
@@ -60,7 +61,7 @@ def error_of(call: Any, address: str) -> RunsError:
         return _unreachable(failure, address)
     if failure.code in _INVALID:
         return InvalidRequestError(failure.violations, message, code=code, reason=reason or "INVALID_REQUEST")
-    if failure.code in _ACCESS:
+    if failure.code is grpc.StatusCode.UNAUTHENTICATED:
         return ConfigurationError(f"{message}; set RUNSD_API_TOKEN to a token of this daemon", code=code, reason=reason)
     if "larger than max" in message and not reason:
         return RunsError(f"too much for one message: {message}", code=code, reason="MESSAGE_TOO_LARGE")

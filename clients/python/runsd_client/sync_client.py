@@ -31,6 +31,7 @@ from runsd_client.values import (
     Page,
     ReloadAnswer,
     Run,
+    SignalAnswer,
     TargetInfo,
     WatchedEvent,
 )
@@ -140,9 +141,34 @@ class RunsClient(ClientCore):
         """Asks a run to end; `cancelled` is false when it had ended already."""
         return self._call(calls.cancel(run_id, reason))
 
-    def retry(self, run_id: str, *, idempotency_key: str = "") -> CreateAnswer:
-        """Creates a new run of a failed or cancelled one. Raises PreconditionError for any other."""
-        return self._call(calls.retry(run_id, idempotency_key))
+    def retry(self, run_id: str, *, from_failed_step: bool = False, idempotency_key: str = "") -> CreateAnswer:
+        """Creates a new run of a failed or cancelled one. Raises PreconditionError for any other.
+
+        With `from_failed_step` the new run of a workflow keeps the completed steps, and goes on with
+        the one that failed. Raises PreconditionError when compensations have undone steps.
+        """
+        return self._call(calls.retry(run_id, from_failed_step, idempotency_key))
+
+    def signal(self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str = "") -> SignalAnswer:
+        """Sends a signal, which is kept until the run waits for one of its name.
+
+        `payload` is any JSON value, up to 256 KiB. Raises PreconditionError when the run has ended.
+        """
+        return self._call(calls.signal(run_id, name, payload, idempotency_key))
+
+    def approve(self, run_id: str, name: str, *, by: str = "", comment: str = "", data: Any = None) -> Run:
+        """Says yes to what the run asks for under `name`.
+
+        `by` is who decides; `data` a structured answer, any JSON value that fits the approval's schema.
+        Raises NotFoundError when the run has not asked, PreconditionError when it is decided or expired,
+        PermissionDeniedError when `by` may not decide, InvalidRequestError. The same decision, made
+        again by the same person, is the one that was made.
+        """
+        return self._call(calls.decide(run_id, name, True, by, comment, data))
+
+    def reject(self, run_id: str, name: str, *, by: str = "", comment: str = "", data: Any = None) -> Run:
+        """Says no to what the run asks for under `name`; else as `approve`."""
+        return self._call(calls.decide(run_id, name, False, by, comment, data))
 
     def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
         """All files that the run left, by name."""

@@ -53,6 +53,39 @@ class TriggerKind(StrEnum):
     API = "api"
 
 
+class StepKind(StrEnum):
+    """`unspecified` is a kind that this client does not know."""
+
+    UNSPECIFIED = "unspecified"
+    FUNCTION = "function"
+    RUN = "run"
+    SLEEP = "sleep"
+    SIGNAL = "signal"
+    APPROVAL = "approval"
+    PARALLEL = "parallel"
+    MAP = "map"
+
+
+class StepState(StrEnum):
+    """`unspecified` is a state that this client does not know."""
+
+    UNSPECIFIED = "unspecified"
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in _FINAL_STATES
+
+
+_FINAL_STATES = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED})
+
+
 class Record:
     """Base of the values: a dataclass that can be shown as JSON."""
 
@@ -99,8 +132,35 @@ class Artifact(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Step(Record):
+    """A recorded unit of work of a workflow run.
+
+    `parent_step_id` is empty at the top. `output` is None, too, where it has more than 4096 characters
+    as JSON; the `step.completed` event has it. `detail` is what the step waits for, `until` when it
+    stops waiting.
+    """
+
+    step_id: str
+    parent_step_id: str
+    name: str
+    kind: StepKind
+    state: StepState
+    attempt: int
+    output: Any
+    error: RunError | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    child_run_id: str
+    detail: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Run(Record):
-    """One durable execution of a target. `logs` and `artifacts` are empty in lists."""
+    """One durable execution of a target. `logs`, `artifacts` and `steps` are empty in lists.
+
+    `steps` are those of a workflow, in the order in which they began.
+    """
 
     run_id: str
     kind: RunKind
@@ -140,6 +200,8 @@ class Run(Record):
     start_after: datetime | None
     expires_after: datetime | None
     retry_of_run_id: str
+    steps: tuple[Step, ...]
+    steps_truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +292,15 @@ class CancelAnswer(Record):
     """`cancelled` is false when the run had ended already."""
 
     cancelled: bool
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class SignalAnswer(Record):
+    """`duplicate` is true when the idempotency key had made this signal before."""
+
+    accepted: bool
+    duplicate: bool
     run: Run
 
 

@@ -59,7 +59,11 @@ class Received:
 
 @dataclass
 class State:
-    """What outlives a restart. `breaks`: after how many items each of the next streams ends, and how."""
+    """What outlives a restart.
+
+    `lost_answers`: how a call fails once it is done. `breaks`: after how many items each of the next
+    streams ends, and how.
+    """
 
     runs: dict[str, run_pb2.Run] = field(default_factory=dict)
     events: dict[str, list[run_pb2.Event]] = field(default_factory=lambda: defaultdict(list))
@@ -67,6 +71,9 @@ class State:
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)
     targets: list[definitions_pb2.Target] = field(default_factory=list)
     failures: dict[str, deque[Failure]] = field(default_factory=lambda: defaultdict(deque))
+    lost_answers: dict[str, deque[Failure]] = field(default_factory=lambda: defaultdict(deque))
+    signal_keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    decisions: dict[tuple[str, str], runs_pb2.DecideApprovalRequest] = field(default_factory=dict)
     breaks: deque[tuple[int, Failure | None]] = field(default_factory=deque)
     received: list[Received] = field(default_factory=list)
     items_per_message: int = 3
@@ -102,6 +109,10 @@ class Service(RunsServicer, DefinitionsServicer):
         self.state.received.append(Received(method, request, metadata))
         if self.state.failures[method]:
             await fail(context, self.state.failures[method].popleft())
+
+    async def lose_answer(self, method: str, context: Any) -> None:
+        if self.state.lost_answers[method]:
+            await fail(context, self.state.lost_answers[method].popleft())
 
     async def run(self, run_id: str, context: Any) -> run_pb2.Run:
         if run_id not in self.state.runs:
@@ -192,6 +203,34 @@ class Service(RunsServicer, DefinitionsServicer):
             await fail(context, Failure(grpc.StatusCode.FAILED_PRECONDITION, message, "NOT_RETRYABLE"))
         made = self.made(runs_pb2.CreateRunRequest(target=run.target, idempotency_key=request.idempotency_key))
         return runs_pb2.RetryRunResponse(accepted=True, duplicate=made.duplicate, run=made.run)
+
+    async def SignalRun(self, request: runs_pb2.SignalRunRequest, context: Any) -> runs_pb2.SignalRunResponse:
+        await self.receive("SignalRun", request, context)
+        run = await self.run(request.run_id, context)
+        if run.status in TERMINAL:
+            await fail(context, Failure(grpc.StatusCode.FAILED_PRECONDITION, "the run has ended", "RUN_ENDED"))
+        keys = self.state.signal_keys[request.run_id]
+        duplicate = request.idempotency_key in keys
+        if not duplicate:
+            keys.add(request.idempotency_key)
+            await self.change(lambda: self.append(run.run_id, "signal", {"name": request.name}))
+        await self.lose_answer("SignalRun", context)
+        return runs_pb2.SignalRunResponse(accepted=True, duplicate=duplicate, run=run)
+
+    async def DecideApproval(
+        self, request: runs_pb2.DecideApprovalRequest, context: Any
+    ) -> runs_pb2.DecideApprovalResponse:
+        await self.receive("DecideApproval", request, context)
+        run = await self.run(request.run_id, context)
+        decided = self.state.decisions.setdefault((request.run_id, request.name), request)
+        if decided is request:
+            payload = {"name": request.name, "approved": request.approved, "by": request.by}
+            await self.change(lambda: self.append(run.run_id, "approval.decided", payload))
+        elif decided != request:
+            message = f"{request.name} has been decided by {decided.by}"
+            await fail(context, Failure(grpc.StatusCode.FAILED_PRECONDITION, message, "APPROVAL_DECIDED"))
+        await self.lose_answer("DecideApproval", context)
+        return runs_pb2.DecideApprovalResponse(run=run)
 
     async def ListEvents(self, request: runs_pb2.ListEventsRequest, context: Any) -> runs_pb2.ListEventsResponse:
         await self.receive("ListEvents", request, context)

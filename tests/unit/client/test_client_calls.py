@@ -17,6 +17,7 @@ from runsd_client import (
     NewRun,
     NotFoundError,
     OverloadedError,
+    PermissionDeniedError,
     PreconditionError,
     RetryPolicy,
     RunsClient,
@@ -216,6 +217,50 @@ def test_cancel_and_retry(daemon: FakeDaemon, client: RunsClient) -> None:
     assert keys[1] == keys[2] != ""
 
 
+def test_retry_from_the_failed_step(daemon: FakeDaemon, client: RunsClient) -> None:
+    run_id = daemon.add_run("workflow:w", status=run_pb2.RUN_STATUS_FAILED)
+    client.retry(run_id)
+    client.retry(run_id, from_failed_step=True)
+    assert [r.from_failed_step for r in daemon.requests("RetryRun")] == [False, True]
+
+
+def test_a_signal_that_is_sent_again_is_one_signal(daemon: FakeDaemon, client: RunsClient) -> None:
+    run_id = daemon.add_run()
+    daemon.state.failures["SignalRun"].append(LOST)
+    daemon.state.lost_answers["SignalRun"].append(LOST)
+    answer = client.signal(run_id, "docs-ready", {"n": 2**70})
+    assert (answer.accepted, answer.duplicate, answer.run.run_id) == (True, True, run_id)
+    sent = daemon.requests("SignalRun")
+    assert len(sent) == 3
+    assert len({r.idempotency_key for r in sent}) == 1
+    assert sent[0].payload_json == '{"n":1180591620717411303424}'
+    assert [e.event_type for e in daemon.state.events[run_id]] == ["run.created", "signal"]
+    assert not client.signal(run_id, "docs-ready").duplicate
+    assert client.signal(run_id, "docs-ready", idempotency_key="k").duplicate is False
+    assert client.signal(run_id, "docs-ready", idempotency_key="k").duplicate is True
+    assert daemon.requests("SignalRun")[3].payload_json == ""
+
+
+def test_a_decision_whose_answer_was_lost_is_made(daemon: FakeDaemon, client: RunsClient) -> None:
+    run_id = daemon.add_run()
+    daemon.state.lost_answers["DecideApproval"].append(LOST)
+    assert client.approve(run_id, "review", by="anna", comment="good", data=[1]).run_id == run_id
+    first, second = daemon.requests("DecideApproval")
+    assert first == second
+    assert (first.approved, first.by, first.comment, first.data_json) == (True, "anna", "good", "[1]")
+    with pytest.raises(PreconditionError, match="decided by anna"):
+        client.reject(run_id, "review", by="ben")
+    assert daemon.requests("DecideApproval")[2].approved is False
+
+
+def test_what_cannot_be_sent_with_a_signal_or_a_decision(daemon: FakeDaemon, client: RunsClient) -> None:
+    with pytest.raises(InvalidRequestError, match="payload_json"):
+        client.signal("r", "s", object())
+    with pytest.raises(InvalidRequestError, match="data_json"):
+        client.approve("r", "a", data={1})
+    assert daemon.state.received == []
+
+
 def test_targets(daemon: FakeDaemon, client: RunsClient) -> None:
     problem = definitions_pb2.DefinitionProblem(file="runs.toml", message="no command")
     daemon.state.targets.append(definitions_pb2.Target(target="task:a", problems=[problem]))
@@ -275,7 +320,11 @@ async def test_async_client(daemon: FakeDaemon, async_client: AsyncRunsClient) -
             await client.wait(run_id, timeout=0.01)
         assert (await client.cancel(run_id)).run.status == "cancelled"
         assert (await client.wait(run_id)).status == "cancelled"
-        assert (await client.retry(run_id)).accepted
+        assert (await client.retry(run_id, from_failed_step=True)).accepted
+        assert (await client.signal("run-2", "s", [1])).accepted
+        assert (await client.approve("run-2", "a", by="anna")).run_id == "run-2"
+        with pytest.raises(PreconditionError):
+            await client.reject("run-2", "a", by="anna")
         assert [e.event_id async for e in client.replay(run_id)] == [1, 2]
         assert await client.targets() == ()
         assert (await client.reload()).data == ()
@@ -293,7 +342,7 @@ ERRORS = [
     (grpc.StatusCode.RESOURCE_EXHAUSTED, OverloadedError),
     (grpc.StatusCode.UNAVAILABLE, UnreachableError),
     (grpc.StatusCode.UNAUTHENTICATED, ConfigurationError),
-    (grpc.StatusCode.PERMISSION_DENIED, ConfigurationError),
+    (grpc.StatusCode.PERMISSION_DENIED, PermissionDeniedError),
     (grpc.StatusCode.UNIMPLEMENTED, RunsError),
     (grpc.StatusCode.INTERNAL, RunsError),
 ]

@@ -229,6 +229,29 @@ def test_get_shows_a_traceback_as_lines(daemon: FakeDaemon) -> None:
     assert runs("get", odd).stdout.endswith('error detail     {"traceback": [1]}\n')
 
 
+def waiting_workflow(daemon: FakeDaemon) -> str:
+    steps = [
+        run_pb2.Step(
+            step_id="research", name="research", kind=run_pb2.STEP_KIND_FUNCTION, state=run_pb2.STEP_STATE_COMPLETED
+        ),
+        run_pb2.Step(
+            step_id="review",
+            name="review",
+            kind=run_pb2.STEP_KIND_APPROVAL,
+            state=run_pb2.STEP_STATE_WAITING,
+            detail="Please\x1b[2J",
+        ),
+    ]
+    return daemon.add_run("workflow:w", status=run_pb2.RUN_STATUS_WAITING, steps=steps, logs="said\n")
+
+
+def test_get_shows_the_steps(daemon: FakeDaemon) -> None:
+    result = runs("get", waiting_workflow(daemon))
+    assert result.stdout.endswith("steps\n  research completed\n  review waiting approval Please\\x1b[2J\nlogs\nsaid\n")
+    assert "steps_truncated" not in result.stdout
+    assert result.stderr == ""
+
+
 def test_list_shows_how_long_a_run_has_been_executing(daemon: FakeDaemon) -> None:
     run = daemon.state.runs[daemon.add_run()]
     run.started_at.FromDatetime(datetime.now(UTC) - timedelta(hours=2, minutes=3, seconds=30))
@@ -335,6 +358,77 @@ def test_cancel_several(daemon: FakeDaemon) -> None:
 def test_retry_of_what_has_not_failed(daemon: FakeDaemon) -> None:
     result = runs("retry", daemon.add_run())
     assert (result.exit_code, result.stderr) == (2, "runs: run run-1 has not failed\n")
+
+
+def test_retry_from_the_failed_step(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run("workflow:w", status=run_pb2.RUN_STATUS_FAILED)
+    assert runs("retry", run_id, "--from-failed-step").stdout == "run-2\n"
+    assert daemon.requests("RetryRun")[0].from_failed_step
+
+
+def test_signal(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run(status=run_pb2.RUN_STATUS_WAITING)
+    result = runs("signal", run_id, "docs-ready", "--payload", '{"n": 1}', "--key", "k")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "run-1 waiting has signal docs-ready\n", "")
+    [sent] = daemon.requests("SignalRun")
+    assert (sent.name, sent.payload_json, sent.idempotency_key) == ("docs-ready", '{"n":1}', "k")
+    again = runs("signal", run_id, "docs-ready", "--idempotency-key", "k", "--json")
+    assert value(again).keys() == {"accepted", "duplicate", "run"}
+    assert "made this signal before" in again.stderr
+    daemon.finish(run_id)
+    assert [runs("signal", run, "s").exit_code for run in (run_id, "nowhere")] == [2, 2]
+
+
+@pytest.mark.parametrize("source", ["-", "@-", "@FILE"])
+def test_payload_from_a_file_and_stdin(daemon: FakeDaemon, tmp_path: Path, source: str) -> None:
+    (tmp_path / "p.json").write_text("[1]")
+    source = source.replace("FILE", f"{tmp_path}/p.json")
+    assert runs("signal", daemon.add_run(), "s", "--payload", source, stdin="[1]").exit_code == 0
+    assert daemon.requests("SignalRun")[0].payload_json == "[1]"
+
+
+@pytest.mark.parametrize(
+    ("command", "approved", "said"), [("approve", True, "approved"), ("reject", False, "rejected")]
+)
+def test_decide(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch, command: str, approved: bool, said: str) -> None:
+    monkeypatch.setenv("LOGNAME", "anna")
+    run_id = daemon.add_run(status=run_pb2.RUN_STATUS_WAITING)
+    result = runs(command, run_id, "review")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"run-1 waiting {said} review\n", "")
+    decided = runs(command, run_id, "next", "--by", "ben", "--comment", "why", "--data", "[1]", "--json")
+    assert value(decided) == value(runs("get", run_id, "--json"))
+    first, second = daemon.requests("DecideApproval")
+    assert (first.run_id, first.name, first.approved, first.by) == (run_id, "review", approved, "anna")
+    assert (second.by, second.comment, second.data_json) == ("ben", "why", "[1]")
+    other = runs("reject" if approved else "approve", run_id, "review")
+    assert (other.exit_code, other.stdout, other.stderr) == (2, "", "runs: review has been decided by anna\n")
+
+
+def test_a_decision_that_is_refused(daemon: FakeDaemon) -> None:
+    failures = daemon.state.failures["DecideApproval"]
+    failures.append(Failure(grpc.StatusCode.PERMISSION_DENIED, "only ben may decide 'review'", "NOT_AN_APPROVER"))
+    result = runs("approve", daemon.add_run(), "review")
+    assert (result.exit_code, result.stderr) == (2, "runs: only ben may decide 'review'\n")
+    faults = {"name": "too long", "data_json": "at $: no", "by": "too long", "comment": "too long"}
+    failures.append(Failure(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_REQUEST", tuple(faults.items())))
+    result = runs("reject", "run-1", "review")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "runs: NAME: too long; --data: at $: no; --by: too long; --comment: too long\n",
+    )
+    wrong = runs("approve", "run-1", "review", "--data", "{")
+    assert (wrong.exit_code, "--data" in wrong.stderr) == (2, True)
+    assert len(daemon.requests("DecideApproval")) == 2
+
+
+def test_a_followed_run_says_how_to_decide(daemon: FakeDaemon) -> None:
+    run_id = daemon.add_run("workflow:w")
+    daemon.emit(run_id, "approval.requested", {"step_id": "s", "name": "editor review", "message": "Please"})
+    daemon.finish(run_id)
+    followed = runs("events", run_id, "-f").stdout
+    assert "approval.requested editor review: Please -> runs approve run-1 'editor review'\n" in followed
+    listed = runs("events", run_id, "--limit", "10").stdout
+    assert "approval.requested editor review: Please\n" in listed
 
 
 def test_targets_and_reload(daemon: FakeDaemon) -> None:
@@ -538,6 +632,17 @@ def test_on_a_real_terminal(daemon: FakeDaemon) -> None:
     assert b"\x1b[34mrunning" in shown
     assert b"\\x1b]0;owned\\x07" in shown
     assert b"\x1b]0" not in shown
+
+
+def test_steps_on_a_real_terminal(daemon: FakeDaemon) -> None:
+    run_id = waiting_workflow(daemon)
+    status, shown = on_a_terminal("get", run_id)
+    assert status == 0
+    assert "└─".encode() in shown
+    assert b"\x1b[35mwaiting" in shown
+    assert b"Please\\x1b[2J" in shown
+    assert b"\x1b[2J" not in shown
+    assert b"`runs approve run-1 review`" in shown
 
 
 def test_a_list_on_a_narrow_terminal_breaks_no_target(daemon: FakeDaemon) -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from runsd_client.commands.event_display import EventDisplay, show_watched
 from runsd_client.commands.event_text import describe
-from runsd_client.commands.formats import age, duration
 from runsd_client.commands.streams import log_bytes
 from runsd_client.commands.tables import Column, fitted
 from runsd_client.commands.terminal import Screen, escape_controls, on_one_line, plain_table, write_output
+from runsd_client.commands.times import age, duration
 from runsd_client.values import Event, WatchedEvent
 
 
@@ -204,6 +204,50 @@ def test_how_an_attempt_ends_is_readable_and_never_cut(monkeypatch: pytest.Monke
         ("run.cancelled", {"attempt": 1, "exit_code": 143}, "attempt=1 exit_code=143"),
         ("run.failed", {"error": "odd"}, '{"error": "odd"}'),
         ("run.created", [1], "[1]"),
+        ("run.waiting", {"reason": "approval review"}, "approval review"),
+        ("run.resumed", {}, ""),
+        ("step.started", {"step_id": "a/b[2]", "name": "b", "kind": "function", "attempt": 1}, "a/b[2]"),
+        ("step.started", {"step_id": "a", "kind": "function", "attempt": 2}, "a (attempt 2)"),
+        (
+            "step.started",
+            {"step_id": "p", "kind": "run", "attempt": 1, "detail": "task:p", "child_run_id": "r2"},
+            "p run=r2 task:p",
+        ),
+        ("step.started", {"step_id": "z", "kind": "sleep", "attempt": 1, "until": "2026"}, "z sleep until 2026"),
+        (
+            "step.completed",
+            {"step_id": "a", "name": "a", "kind": "function", "attempt": 1, "duration_ms": 1500, "output": [1]},
+            "a 1.5s [1]",
+        ),
+        ("step.completed", {"step_id": "a", "kind": "sleep"}, "a"),
+        (
+            "step.failed",
+            {"step_id": "a", "attempt": 1, "error": {"message": "no\nmore", "code": "own"}, "retry_at": "2026"},
+            "a own: no more (attempt 1, next at 2026)",
+        ),
+        ("step.failed", {"step_id": "a", "attempt": 3, "error": {"message": "no"}}, "a no (attempt 3)"),
+        ("step.skipped", {"step_id": "a", "name": "a", "kind": "run", "reason": "when is false"}, "a when is false"),
+        (
+            "approval.requested",
+            {
+                "step_id": "s",
+                "name": "review",
+                "message": "Please\nlook",
+                "approvers": ["anna", "ben"],
+                "expires_at": "2026",
+                "schema": {"type": "object"},
+            },
+            'review: Please look (approvers anna, ben, until 2026, data of {"type": "object"})',
+        ),
+        ("approval.requested", {"step_id": "s", "name": "review"}, "review"),
+        (
+            "approval.decided",
+            {"name": "review", "approved": True, "by": "anna", "comment": "good", "data": {"n": 1}},
+            'review approved by anna: good data={"n": 1}',
+        ),
+        ("approval.decided", {"name": "review", "approved": False}, "review rejected"),
+        ("signal", {"name": "docs", "payload": {"n": 1}, "idempotency_key": "k"}, 'docs {"n": 1}'),
+        ("signal", {"name": [1]}, "[1]"),
         ("progress", {"fraction": "odd"}, '{"fraction": "odd"}'),
         ("progress", {"fraction": 2, "message": None}, "100%"),
         ("my.event", {"run_id": "x"}, '{"run_id": "x"}'),
@@ -225,6 +269,25 @@ def test_progress_that_is_listed_is_lines(monkeypatch: pytest.MonkeyPatch) -> No
         for number in (1, 2):
             display.show(Event(number, "progress", {"fraction": number / 2, "message": "so far"}, None))
     assert out.written() == "  1 - progress 50% so far\n  2 - progress 100% so far\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("review", "runs approve r1 review"),
+        ("my review; reboot", "runs approve r1 'my review; reboot'"),
+        ("-review", "runs approve r1 -- -review"),
+        ("\x1b[2J", "runs approve r1 '\\x1b[2J'"),
+    ],
+)
+def test_how_to_decide_is_to_be_copied(name: str, command: str) -> None:
+    to, out, _ = screen(False)
+    with EventDisplay(to, followed="r1") as display:
+        display.show(Event(1, "approval.requested", {"name": name}, None))
+        display.show(Event(2, "approval.requested", {"name": None}, None))
+    first, second = out.written().splitlines()
+    assert first.endswith(f" -> {command}")
+    assert "->" not in second
 
 
 Fancy = Callable[[int], tuple[Screen, Output, Output]]

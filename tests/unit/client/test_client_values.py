@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runsd_client import Event, Page, PageInfo, Run, RunKind, RunStatus, TriggerKind
+from runsd_client import Event, Page, PageInfo, Run, RunKind, RunStatus, Step, StepKind, StepState, TriggerKind
 from runsd_client.conversion import (
     KIND_NUMBERS,
     STATUS_NUMBERS,
+    STEP_KIND_NUMBERS,
+    STEP_STATE_NUMBERS,
     TRIGGER_KIND_NUMBERS,
     read_event,
     read_run,
+    read_step,
     read_target,
 )
 from runsd_client.documents import display_json, read_document, write_document
@@ -32,6 +35,38 @@ JSON_VALUES = st.recursive(
 def test_a_run_has_every_field_of_the_record() -> None:
     wire = {field.name.removesuffix("_json") for field in run_pb2.Run.DESCRIPTOR.fields}
     assert {field.name for field in fields(Run)} == wire
+
+
+def test_a_step_has_every_field_of_the_record() -> None:
+    wire = {field.name.removesuffix("_json") for field in run_pb2.Step.DESCRIPTOR.fields}
+    assert {field.name for field in fields(Step)} == wire
+
+
+def test_the_steps_of_a_run() -> None:
+    message = run_pb2.Step(
+        step_id="review/draft[2]",
+        parent_step_id="review/draft",
+        name="draft",
+        kind=run_pb2.STEP_KIND_RUN,
+        state=run_pb2.STEP_STATE_PENDING,
+        attempt=2,
+        output_json='{"n": 18446744073709551617}',
+        error=run_pb2.RunError(message="no", code="exit_code"),
+        child_run_id="r2",
+        detail="task:draft",
+    )
+    message.until.FromJsonString("2026-03-04T05:06:07.089Z")
+    run = read_run(run_pb2.Run(run_id="r", steps=[message, run_pb2.Step(step_id="empty")], steps_truncated=True))
+    full, empty = run.steps
+    assert run.steps_truncated
+    assert (full.kind, full.state, full.state.is_final) == (StepKind.RUN, StepState.PENDING, False)
+    assert full.output == {"n": 18446744073709551617}
+    assert full.until == datetime(2026, 3, 4, 5, 6, 7, 89_000, UTC)
+    shown = json.loads(json.dumps(run.to_dict()))["steps"][0]
+    assert (shown["parent_step_id"], shown["state"]) == ("review/draft", "pending")
+    assert shown["error"] == {"message": "no", "code": "exit_code", "detail": None}
+    assert (shown["until"], shown["started_at"]) == ("2026-03-04T05:06:07.089Z", None)
+    assert (empty.kind, empty.state, empty.output, empty.error) == ("unspecified", "unspecified", None, None)
 
 
 def test_an_empty_run_is_all_unset() -> None:
@@ -79,12 +114,17 @@ def test_enums_agree_with_the_wire() -> None:
     assert set(KIND_NUMBERS.values()) == set(run_pb2.RunKind.values())
     assert set(STATUS_NUMBERS.values()) == set(run_pb2.RunStatus.values())
     assert set(TRIGGER_KIND_NUMBERS.values()) == set(run_pb2.TriggerKind.values())
+    assert set(STEP_KIND_NUMBERS.values()) == set(run_pb2.StepKind.values())
+    assert set(STEP_STATE_NUMBERS.values()) == set(run_pb2.StepState.values())
+    assert {s for s in StepState if s.is_final} == {"completed", "failed", "skipped", "cancelled"}
     assert {s for s in RunStatus if s.is_terminal} == {"completed", "failed", "cancelled"}
 
 
 def test_an_enum_value_of_a_newer_daemon_is_unspecified() -> None:
     message = run_pb2.Run.FromString(bytes([3 << 3, 99]))
     assert read_run(message).status is RunStatus.UNSPECIFIED
+    step = read_step(run_pb2.Step.FromString(bytes([4 << 3, 99, 5 << 3, 99])))
+    assert (step.kind, step.state) == (StepKind.UNSPECIFIED, StepState.UNSPECIFIED)
 
 
 def test_a_page_is_shown_with_the_names_of_the_contract() -> None:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runsd.definitions import discovery
+from runsd.definitions.origin import Origin
 from runsd.definitions.project import ProjectUnreadable, load_project
-from runsd.definitions.tasks import Origin, task_from_table
+from runsd.definitions.tasks import task_from_table
 from runsd.model.targets import AdapterKind, Command, Project, PythonCallable
 
 
@@ -226,12 +227,9 @@ def test_without_python_no_process_is_started(tmp_path: Path, monkeypatch: pytes
     assert project(tmp_path, "[tasks.a]\nshell = 'x'").all_problems() == ()
 
 
-def test_workflows_and_schedules_are_for_later(tmp_path: Path) -> None:
-    loaded = project(tmp_path, "[workflows.a]\n[schedules.b]\n[tasks.c]\nshell = 'x'")
-    assert [(p.key, p.message) for p in loaded.problems] == [
-        ("workflows", "not supported by this version"),
-        ("schedules", "not supported by this version"),
-    ]
+def test_schedules_are_for_later(tmp_path: Path) -> None:
+    loaded = project(tmp_path, "[schedules.b]\n[tasks.c]\nshell = 'x'")
+    assert [(p.key, p.message) for p in loaded.problems] == [("schedules", "not supported by this version")]
     assert loaded.definitions["task:c"].problems == ()
 
 
@@ -280,4 +278,4 @@ def test_modules_named_like_the_standard_library_s_do_not_disturb_discovery(tmp_
     for name in ("json", "signal", "os"):
         (tmp_path / f"{name}.py").write_text("raise ValueError")
     (tmp_path / "tasks.py").write_text("from runsd import task\n@task\ndef a(ctx): ...")
-    assert [task.id for task in discovery.discover(tmp_path, ["tasks"]).tasks] == ["a"]
+    assert [task.id for task in discovery.discover(tmp_path, ["tasks"]).declared] == ["a"]

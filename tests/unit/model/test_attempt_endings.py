@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runsd.model.attempt import Outcome, after_interruption, ending, exit_error
 from runsd.model.events import EventType
 from runsd.model.retry import delay_seconds
-from runsd.model.run import ErrorCode, Run, RunError, RunStatus
+from runsd.model.run import ErrorCode, Run, RunError, RunStatus, advance
 from runsd.model.settings import RetrySettings
 from runsd.model.targets import OnInterrupt, RunKind
 from runsd.model.times import from_rfc3339, rfc3339
@@ -58,8 +58,16 @@ def test_interruption_is_no_failure_of_the_work() -> None:
     first = ending(RUN, INTERRUPTED, RETRY, now=0, chance=0.5)
     assert first.event_type is EventType.INTERRUPTED
     assert "start_after" not in first.payload
-    again = ending(replace(RUN, attempt=3, interruptions=2), INTERRUPTED, RETRY, now=0, chance=0.5)
+    again = ending(replace(RUN, attempt=3, interruptions=2, fruitless_interruptions=2), INTERRUPTED, RETRY, now=0, chance=0.5)
     assert from_rfc3339(again.payload["start_after"]) == 2_000_000
+
+
+def test_interruption_after_progress_is_followed_at_once() -> None:
+    run = replace(RUN, attempt=9, interruptions=8, fruitless_interruptions=5)
+    end = ending(run, replace(INTERRUPTED, progressed=True), RETRY, now=0, chance=0.5)
+    assert end.payload["progressed"] is True and "start_after" not in end.payload
+    after = advance(run, end.event_type, end.payload, 0)
+    assert (after.interruptions, after.fruitless_interruptions) == (9, 0)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,7 @@ def test_interruption_is_no_failure_of_the_work() -> None:
     ],
 )
 def test_interrupted_run_goes_on_or_fails_by_policy(policy: OnInterrupt, interruptions: int, goes_on: bool) -> None:
-    run = replace(RUN, status=RunStatus.PENDING, attempt=interruptions, interruptions=interruptions)
+    run = replace(RUN, status=RunStatus.PENDING, attempt=interruptions, fruitless_interruptions=interruptions)
     further = after_interruption(run, INTERRUPTED, policy)
     if goes_on:
         assert further is None

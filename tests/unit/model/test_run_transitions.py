@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runsd.model.events import TERMINAL_TYPES, Event, EventType, decode, encode
 from runsd.model.record import Record, fold, fold_all
-from runsd.model.run import LIFECYCLE_TYPES, TRANSITIONS, IllegalTransition, Run, RunStatus, advance, allows_output
+from runsd.model.run import LIFECYCLE_TYPES, TRANSITIONS, IllegalTransition, Run, RunStatus, advance, allows
 
 CREATED: Mapping[str, Any] = {
     "run_id": "r",
@@ -66,7 +66,7 @@ def test_nothing_follows_a_terminal_status() -> None:
     ends = [status for status in RunStatus if status.is_terminal]
     assert {TRANSITIONS[step] for step in TRANSITIONS if step[1] in TERMINAL_TYPES} == set(ends)
     assert not [step for step in TRANSITIONS if step[0] in ends]
-    assert not [status for status in ends if allows_output(status)]
+    assert not [status for status in ends if allows(status, EventType.LOG)]
 
 
 @st.composite
@@ -80,7 +80,7 @@ def logs(draw: st.DrawFn) -> list[Event]:
 
     for _ in range(draw(st.integers(1, 25))):
         steps = sorted(event_type for status, event_type in TRANSITIONS if status is (run.status if run else None))
-        if run is not None and allows_output(run.status):
+        if run is not None and allows(run.status, EventType.LOG):
             steps += ["log", "artifact", "rows.loaded"]
         if not steps:
             break

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import runsd
-from runsd import task
+from runsd import Retry, WorkflowContext, task, workflow
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,22 +37,87 @@ def test_the_decorator_changes_nothing() -> None:
 
     assert sync_data(None) == 1
     assert asyncio.iscoroutinefunction(named)
-    assert vars(sync_data)["__runsd_task__"].id == "sync-data"
-    assert vars(named)["__runsd_task__"].options == {"timeout_seconds": 5, "env_allowlist": ["A"]}
+    assert vars(sync_data)["__runsd_declaration__"].id == "sync-data"
+    assert vars(named)["__runsd_declaration__"].options == {"timeout_seconds": 5, "env_allowlist": ["A"]}
+
+
+async def test_the_decorator_of_workflows_changes_nothing() -> None:
+    @workflow
+    async def content_pipeline(ctx: WorkflowContext, input: object) -> object:
+        return input
+
+    @workflow("other", version="2", timeout="1h", retry=Retry(2))
+    async def named(ctx: WorkflowContext, input: object) -> None: ...
+
+    ctx: Any = None
+    assert await content_pipeline(ctx, 1) == 1
+    assert vars(content_pipeline)["__runsd_declaration__"].id == "content-pipeline"
+    declaration = vars(named)["__runsd_declaration__"]
+    assert (declaration.kind, declaration.options) == (
+        "workflow",
+        {"version": "2", "timeout": "1h", "retry": Retry(2)},
+    )
 
 
 def test_the_package_gives_its_names_lazily() -> None:
     program = "import sys, runsd; print(sorted(m for m in sys.modules if m.startswith('runsd')))"
     printed = subprocess.check_output([sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, text=True)
     assert printed == "['runsd']\n"
+    assert set(dir(runsd)) >= set(runsd.__all__)
+    assert all(getattr(runsd, name) for name in runsd.__all__ if name != "__version__")
     assert issubclass(runsd.Cancelled, BaseException)
     assert not hasattr(runsd, "absent")
+
+
+def test_declaring_a_workflow_does_not_load_what_executes_it() -> None:
+    """A task's process that imports the project's module pays for the decorator alone."""
+    program = "import sys; from runsd import task, workflow; print(sorted(m for m in sys.modules if 'runsd' in m))"
+    printed = subprocess.check_output([sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, text=True)
+    assert printed == "['runsd', 'runsd.sdk', 'runsd.sdk.declare']\n"
+
+
+def test_declared_workflows(tmp_path: Path) -> None:
+    code = """
+        from datetime import timedelta
+        from runsd import Retry, workflow
+        @workflow("a", timeout=timedelta(hours=1), retry=Retry(4, "linear", timedelta(seconds=2), "1m"))
+        async def a(ctx, input): ...
+        @workflow(retry={"max_attempts": 2, "initial_delay": timedelta(seconds=3)}, version={1})
+        async def b(ctx, input, *, more=1): ...
+        @workflow
+        def no_coroutine(ctx, input): ...
+        @workflow
+        async def no_input(ctx): ...
+        class Works:
+            async def __call__(self, ctx, input): ...
+        works = Works()
+        def plain(ctx): ...
+    """
+    document = describe(tmp_path, "flows", "flows:works", "flows:plain", "flows:no_input", flows=code)
+    found = {item["id"]: item for item in document["declared"]}
+    assert {item["kind"] for item in found.values()} == {"workflow"}
+    assert found["a"]["options"] == {
+        "timeout": 3600.0,
+        "retry": {"max_attempts": 4, "backoff": "linear", "initial_delay": 2.0, "max_delay": "1m"},
+    }
+    assert found["b"]["options"] == {"retry": {"max_attempts": 2, "initial_delay": 3.0}}
+    assert found["b"]["faults"] == {"version": "$ is of type set, which is not JSON"}
+    assert (found["a"]["workflow_fault"], found["b"]["workflow_fault"]) == ("", "")
+    no_coroutine = "is no `async def`, as a workflow must be"
+    two_arguments = "cannot be called with a workflow's two arguments, its context and the run's input"
+    assert found["no-coroutine"]["workflow_fault"] == no_coroutine
+    assert found["no-input"]["workflow_fault"] == two_arguments
+    assert document["workflow_faults"] == {
+        "flows:works": "",
+        "flows:plain": no_coroutine,
+        "flows:no_input": two_arguments,
+    }
 
 
 def test_declared_tasks_and_errors_in_one_document(tmp_path: Path) -> None:
     code = """
         import functools, os, sys
-        from runsd import task
+        from runsd import Retry, WorkflowContext, task, workflow
         print("noise"); os.system("echo more noise"); sys.stdout.flush()
         @task
         def sync_data(ctx): ...
@@ -66,13 +131,13 @@ def test_declared_tasks_and_errors_in_one_document(tmp_path: Path) -> None:
         made_here = make()
     """
     document = describe(tmp_path, "tasks", "broken", "tasks:sync_data", "tasks:nothing", tasks=code, broken="x = (")
-    found = {t["id"]: (t["module"], t["qualname"], t["options"]) for t in document["tasks"]}
+    found = {t["id"]: (t["module"], t["qualname"], t["options"]) for t in document["declared"]}
     assert found == {
         "sync-data": ("tasks", "sync_data", {}),
         "reports/weekly": ("tasks", "weekly", {"timeout_seconds": 60, "input_schema": {"type": "object"}}),
         "made": ("tasks", "made_here", {}),
     }
-    assert document["tasks"][1]["faults"] == {"env": "$ is of type set, which is not JSON"}
+    assert document["declared"][1]["faults"] == {"env": "$ is of type set, which is not JSON"}
     broken, nothing = document["errors"]
     assert (broken["reference"], broken["file"], broken["line"]) == ("broken", str(tmp_path / "broken.py"), 1)
     assert nothing["message"] == "module 'tasks' has no 'nothing'"

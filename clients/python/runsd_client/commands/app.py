@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from runsd_client.commands import artifacts, definitions, draining, endings, records, start, starter, streams
+from runsd_client.commands import artifacts, decisions, definitions, draining, endings, records, start, starter, streams
 from runsd_client.commands.exit_status import ExitStatus, status_of_error
 from runsd_client.commands.refusals import refusal
 from runsd_client.commands.terminal import Screen
@@ -28,6 +28,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "wait": endings.wait,
     "cancel": endings.cancel,
     "retry": start.retry,
+    "signal": decisions.signal,
+    "approve": decisions.approve,
+    "reject": decisions.reject,
     "targets": definitions.targets,
     "artifacts": artifacts.artifacts,
     "watch": streams.watch,

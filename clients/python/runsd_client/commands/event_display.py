@@ -7,7 +7,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from runsd_client.commands.event_text import describe, log_stream, log_text
+from runsd_client.commands.event_text import approval_asked, describe, how_to_decide, log_stream, log_text
 from runsd_client.commands.progress_bar import ProgressBar
 from runsd_client.commands.terminal import Screen
 from runsd_client.values import Event, WatchedEvent, rfc3339
@@ -18,8 +18,13 @@ _EVENT_STYLES = {
     "run.cancelled": "bold yellow",
     "run.retrying": "yellow",
     "run.interrupted": "yellow",
+    "run.waiting": "magenta",
+    "step.failed": "red",
+    "approval.requested": "bold magenta",
 }
-_NEVER_CUT = frozenset({"run.completed", "run.failed", "run.retrying", "run.interrupted"})
+_NEVER_CUT = frozenset(
+    {"run.completed", "run.failed", "run.retrying", "run.interrupted", "step.failed", "approval.requested"}
+)
 _STREAM_STYLES = {"stderr": "yellow", "system": "dim"}
 _WIDTH_OF_ID = 3
 _WIDTH_OF_POSITION = 5
@@ -32,11 +37,12 @@ class EventDisplay:
     """Output need not end with its line, so it is known what stands in the cursor's.
 
     On a terminal progress is a bar, with `bar`. It stands below the last line; while there is one,
-    output comes in whole lines.
+    output comes in whole lines. With `followed`, the id of the run, an approval says how to decide it.
     """
 
-    def __init__(self, screen: Screen, *, bar: bool = True) -> None:
+    def __init__(self, screen: Screen, *, bar: bool = True, followed: str = "") -> None:
         self._screen = screen
+        self._followed = followed
         self._wants_bar = bar and screen.is_terminal
         self._unfinished = ""
         self._held_back = ""
@@ -97,8 +103,13 @@ class EventDisplay:
             (_time(self._screen, event.created_at), "dim"),
             (event.event_type, _style(event)),
             (describe(event), ""),
+            (self._how_to_decide(event), "magenta"),
             cut=event.event_type not in _NEVER_CUT,
         )
+
+    def _how_to_decide(self, event: Event) -> str:
+        name = approval_asked(event) if self._followed else None
+        return "" if name is None else f"-> {how_to_decide(self._followed, name)}"
 
     def _end_line(self) -> None:
         if self._held_back or self._unfinished:

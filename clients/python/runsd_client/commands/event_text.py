@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from runsd_client.commands.times import duration
 from runsd_client.documents import display_json
 from runsd_client.values import Event
 
@@ -49,9 +51,20 @@ def describe(event: Event) -> str:
 
 def describe_error(code: object, message: object) -> str:
     """`code: message`, on one line."""
-    lines = message.splitlines() if isinstance(message, str) else [display_json(message)]
-    text = " ".join(line.strip() for line in lines).strip()
-    return ": ".join(part for part in (str(code or ""), text) if part)
+    return ": ".join(part for part in (str(code or ""), _text(message)) if part)
+
+
+def approval_asked(event: Event) -> str | None:
+    """The name of the approval that a run asks for with this event; None for any other."""
+    is_asked = event.event_type == "approval.requested" and isinstance(event.payload, Mapping)
+    name = event.payload.get("name") if is_asked else None
+    return name if isinstance(name, str) else None
+
+
+def how_to_decide(run_id: str, name: str) -> str:
+    """The command, to be copied."""
+    end_of_options = ["--"] if name.startswith("-") else []
+    return shlex.join(["runs", "approve", run_id, *end_of_options, name])
 
 
 def log_text(event: Event) -> str | None:
@@ -71,8 +84,9 @@ def _failure(payload: Payload) -> str:
     remarks = [f"attempt {payload['attempt']}"] if "attempt" in payload else []
     if "delay_seconds" in payload:
         remarks.append(f"next in {payload['delay_seconds']} s")
-    remark = f"({', '.join(remarks)})" if remarks else ""
-    return f"{describe_error(error.get('code'), error.get('message', ''))} {remark}".rstrip()
+    if "retry_at" in payload:
+        remarks.append(f"next at {_text(payload['retry_at'])}")
+    return _joined(describe_error(error.get("code"), error.get("message", "")), _in_brackets(remarks))
 
 
 def _created(payload: Payload) -> str:
@@ -90,6 +104,60 @@ def _completed(payload: Payload) -> str:
     return display_json(payload["output"]) if "output" in payload else ""
 
 
+def _step_started(payload: Payload) -> str:
+    kind, attempt, child = payload.get("kind"), payload.get("attempt", 1), payload.get("child_run_id")
+    return _joined(
+        _text(payload.get("step_id", "")),
+        _text(kind) if kind != "function" and not child else "",
+        f"run={_text(child)}" if child else "",
+        f"until {_text(payload['until'])}" if "until" in payload else "",
+        _text(payload.get("detail", "")),
+        f"(attempt {attempt})" if attempt != 1 else "",
+    )
+
+
+def _step_completed(payload: Payload) -> str:
+    took = payload.get("duration_ms")
+    return _joined(
+        _text(payload.get("step_id", "")),
+        duration(took) if isinstance(took, int) else "",
+        display_json(payload["output"]) if "output" in payload else "",
+    )
+
+
+def _step_failed(payload: Payload) -> str:
+    return _joined(_text(payload.get("step_id", "")), _failure(payload))
+
+
+def _step_skipped(payload: Payload) -> str:
+    return _joined(_text(payload.get("step_id", "")), _text(payload.get("reason", "")))
+
+
+def _approval_requested(payload: Payload) -> str:
+    name, message = _text(payload.get("name", "")), _text(payload.get("message", ""))
+    remarks = []
+    if payload.get("approvers"):
+        remarks.append(f"approvers {_list(payload['approvers'])}")
+    if "expires_at" in payload:
+        remarks.append(f"until {_text(payload['expires_at'])}")
+    if "schema" in payload:
+        remarks.append(f"data of {display_json(payload['schema'])}")
+    return _joined(f"{name}: {message}" if message else name, _in_brackets(remarks))
+
+
+def _approval_decided(payload: Payload) -> str:
+    by, comment = _text(payload.get("by", "")), _text(payload.get("comment", ""))
+    decided = "approved" if payload.get("approved") is True else "rejected"
+    said = _joined(_text(payload.get("name", "")), decided, f"by {by}" if by else "")
+    data = f"data={display_json(payload['data'])}" if "data" in payload else ""
+    return _joined(f"{said}: {comment}" if comment else said, data)
+
+
+def _signal(payload: Payload) -> str:
+    value = display_json(payload["payload"]) if "payload" in payload else ""
+    return _joined(_text(payload.get("name", "")), value)
+
+
 def _progress(payload: Payload) -> str:
     fraction = known_fraction(payload.get("fraction"))
     if fraction is None:
@@ -102,6 +170,24 @@ def known_fraction(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return min(1.0, max(0.0, float(value)))
+
+
+def _text(value: object) -> str:
+    """On one line."""
+    lines = value.splitlines() if isinstance(value, str) else [display_json(value)]
+    return " ".join(line.strip() for line in lines).strip()
+
+
+def _list(values: object) -> str:
+    return ", ".join(map(_text, values)) if isinstance(values, list) else _text(values)
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _in_brackets(remarks: Sequence[str]) -> str:
+    return f"({', '.join(remarks)})" if remarks else ""
 
 
 def _members(payload: Payload, first: Sequence[str] = ()) -> str:
@@ -125,8 +211,16 @@ _DESCRIPTIONS: Mapping[str, Callable[[Payload], str]] = {
     "run.retrying": _failure,
     "run.interrupted": _failure,
     "run.waiting": _reason,
+    "run.resumed": _reason,
     "run.cancel_requested": _reason,
     "run.cancelled": _reason,
     "run.completed": _completed,
     "progress": _progress,
+    "step.started": _step_started,
+    "step.completed": _step_completed,
+    "step.failed": _step_failed,
+    "step.skipped": _step_skipped,
+    "approval.requested": _approval_requested,
+    "approval.decided": _approval_decided,
+    "signal": _signal,
 }

@@ -9,6 +9,7 @@ from runsd_client.errors import (
     ConfigurationError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     PreconditionError,
     RunsError,
     UnreachableError,
@@ -28,7 +29,14 @@ class ExitStatus(IntEnum):
     CLOSED_PIPE = 141
 
 
-_REFUSALS = (InvalidRequestError, NotFoundError, AlreadyExistsError, PreconditionError, ConfigurationError)
+_REFUSALS = (
+    InvalidRequestError,
+    NotFoundError,
+    AlreadyExistsError,
+    PreconditionError,
+    PermissionDeniedError,
+    ConfigurationError,
+)
 _OF_RUNS = {RunStatus.COMPLETED: ExitStatus.COMPLETED, RunStatus.CANCELLED: ExitStatus.CANCELLED}
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from runsd_client.commands.event_text import describe_error
+from runsd_client.commands.step_tree import show_step_tree
 from runsd_client.commands.tables import Column, fitted
 from runsd_client.commands.terminal import Screen
+from runsd_client.commands.times import age, duration, milliseconds_between
 from runsd_client.documents import display_json
 from runsd_client.values import Artifact, Run, RunError, RunStatus, TargetInfo, rfc3339
 
@@ -19,9 +21,8 @@ STATUS_STYLES = {
     RunStatus.FAILED: "red",
     RunStatus.CANCELLED: "yellow",
 }
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _SHOWN_LAST = ("input", "config", "metadata", "output", "artifacts")
-_SHOWN_APART = ("error", "logs")
+_SHOWN_APART = ("error", "steps", "steps_truncated", "logs")
 _RUN_COLUMNS = (
     Column("RUN", 0),  # whole, to be copied
     Column("STATUS", 1),
@@ -34,31 +35,6 @@ _RUN_COLUMNS = (
 
 def status_style(status: RunStatus) -> str:
     return STATUS_STYLES.get(status, "")
-
-
-def duration(milliseconds: int | None) -> str:
-    """`12ms`, `3.4s`, `5m 6s`, `7h 8m`."""
-    if milliseconds is None:
-        return ""
-    if milliseconds < 1000:
-        return f"{milliseconds}ms"
-    if milliseconds < 60_000:
-        return f"{milliseconds / 1000:.1f}s"
-    minutes, seconds = divmod(milliseconds // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes}m" if hours else f"{minutes}m {seconds}s"
-
-
-def age(moment: datetime | None, now: datetime) -> str:
-    """`now`, `5s ago`, `3d ago`, `in 2h`."""
-    if moment is None:
-        return ""
-    seconds = int((now - moment).total_seconds())
-    for size, unit in _UNITS:
-        if abs(seconds) >= size:
-            amount = f"{abs(seconds) // size}{unit}"
-            return f"{amount} ago" if seconds > 0 else f"in {amount}"
-    return "now"
 
 
 def show_runs(screen: Screen, runs: tuple[Run, ...]) -> None:
@@ -84,7 +60,7 @@ def _milliseconds(run: Run, now: datetime) -> int | None:
     """How long the run took, or has taken until now."""
     if run.duration_ms is not None or run.started_at is None or run.status.is_terminal:
         return run.duration_ms
-    return max(0, int((now - run.started_at).total_seconds() * 1000))
+    return milliseconds_between(run.started_at, now)
 
 
 def _moment(screen: Screen, moment: datetime | None, now: datetime) -> str:
@@ -104,6 +80,8 @@ def show_run(screen: Screen, run: Run) -> None:
             screen.line((f"{name:<16}", "bold"), (shown, status_style(run.status) if name == "status" else ""))
     if run.error is not None:
         _show_error(screen, run.error)
+    if run.steps:
+        show_step_tree(screen, run.steps, truncated=run.steps_truncated)
     if run.logs:
         cut = " (the end of them)" if run.logs_truncated else ""
         _show_text(screen, f"logs{cut}", run.logs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from pathlib import Path
@@ -42,8 +43,16 @@ def as_json(shape: str) -> Any:
     return typer.Option("--json", help=f"Write JSON: {shape}.")
 
 
+def login_name() -> str:
+    """Of who types the command; empty where nobody can tell."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
 def read_json_option(option: str, text: str | None, example: str) -> Any:
-    """The value of JSON, `@FILE` or `@-` (stdin); None for None. Raises typer.BadParameter."""
+    """The value of JSON, `@FILE`, or `-` or `@-` (stdin); None for None. Raises typer.BadParameter."""
     if text is None:
         return None
     source = _read_source(option, text)
@@ -63,10 +72,10 @@ def _parse_nothing() -> Any:
 
 
 def _read_source(option: str, text: str) -> str:
-    if not text.startswith("@"):
+    if text != "-" and not text.startswith("@"):
         return text
     try:
-        content = sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
+        content = sys.stdin.buffer.read() if text in ("-", "@-") else Path(text[1:]).read_bytes()
         return content.decode("utf-8-sig")
     except OSError as error:
         raise typer.BadParameter(f"cannot read {text[1:]}: {error.strerror}", param_hint=option) from None

@@ -8,10 +8,11 @@ import typer
 
 from runsd_client.commands import options
 from runsd_client.commands.connection import connect
+from runsd_client.commands.event_text import how_to_decide
 from runsd_client.commands.formats import show_run, show_runs
 from runsd_client.commands.options import read_json_option
 from runsd_client.commands.terminal import Screen
-from runsd_client.values import Page, PageInfo, Run
+from runsd_client.values import Page, PageInfo, Run, StepKind, StepState
 
 if TYPE_CHECKING:
     from runsd_client.requests import RunFilters
@@ -23,7 +24,10 @@ def get(
     project: options.Project = None,
     as_json: Annotated[bool, options.as_json("the run")] = False,
 ) -> None:
-    """Show a run."""
+    """Show a run, with the steps of a workflow.
+
+    The steps are a tree, each with its state, how long it took, and what it waits for until when.
+    """
     screen = Screen()
     with connect(address, project, screen) as client:
         run = client.get(run_id)
@@ -31,6 +35,16 @@ def get(
         screen.json(run.to_dict())
     else:
         show_run(screen, run)
+        _say_what_to_decide(screen, run)
+
+
+def _say_what_to_decide(screen: Screen, run: Run) -> None:
+    """To a person at a terminal: it stands beside the record."""
+    if not screen.is_terminal or run.status.is_terminal:
+        return
+    for step in run.steps:
+        if step.kind is StepKind.APPROVAL and step.state is StepState.WAITING:
+            screen.note(f"{step.name} waits for a decision: `{how_to_decide(run.run_id, step.name)}`")
 
 
 def list_runs(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
 Target = Annotated[str, typer.Argument(help="task:<id> or workflow:<id>.", show_default=False)]
 Input = Annotated[
-    str | None, typer.Option("--input", metavar="JSON", help="What it works on: JSON, @FILE, or @- (stdin).")
+    str | None, typer.Option("--input", metavar="JSON", help="What it works on: JSON, @FILE, or - (stdin).")
 ]
 Config = Annotated[
-    str | None, typer.Option("--config", metavar="JSON", help="How it does it: JSON, @FILE, or @- (stdin).")
+    str | None, typer.Option("--config", metavar="JSON", help="How it does it: JSON, @FILE, or - (stdin).")
 ]
 Name = Annotated[str, typer.Option("--name", help="A label for people.")]
 Priority = Annotated[int, typer.Option("--priority", help="Higher starts earlier, -1000 to 1000.")]
@@ -92,7 +91,7 @@ def start(
         start_after_seconds=delay,
         expires_after_seconds=expires,
         trigger_kind=TriggerKind.MANUAL,
-        created_by=_user(),
+        created_by=options.login_name(),
     )
     screen = Screen()
     with connect(address, project, screen) as client:
@@ -101,6 +100,12 @@ def start(
 
 def retry(
     run_id: options.RunId,
+    from_failed_step: Annotated[
+        bool,
+        typer.Option(
+            "--from-failed-step", help="Of a workflow: keep the completed steps, go on with the one that failed."
+        ),
+    ] = False,
     idempotency_key: options.IdempotencyKey = "",
     follow: options.Follow = False,
     wait: options.Wait = False,
@@ -110,11 +115,12 @@ def retry(
 ) -> None:
     """Run again what failed or was cancelled.
 
-    The answer is a new run of the same target and documents.
+    The answer is a new run of the same target and documents. A workflow begins anew, or goes on with
+    --from-failed-step.
     """
     screen = Screen()
     with connect(address, project, screen) as client:
-        answer = client.retry(run_id, idempotency_key=idempotency_key)
+        answer = client.retry(run_id, from_failed_step=from_failed_step, idempotency_key=idempotency_key)
         after_creation(answer, client, screen, follow=follow, wait=wait, as_json=as_json)
 
 
@@ -151,17 +157,10 @@ def _show_answer(answer: CreateAnswer, screen: Screen, as_json: bool) -> None:
 
 def follow_events(client: RunsClient, run_id: str, screen: Screen, as_json: bool, after_event_id: int = 0) -> Run:
     """Shows events as they come, to the terminal one; returns the run as it ended."""
-    with EventDisplay(screen) as display:
+    with EventDisplay(screen, followed=run_id) as display:
         for event in client.follow(run_id, after_event_id=after_event_id):
             if as_json:
                 screen.json(event.to_dict(), in_stream=True)
             else:
                 display.show(event)
     return client.get(run_id)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -117,6 +117,94 @@ TRIGGER_KIND_API: TriggerKind.ValueType  # 3
 """A program."""
 Global___TriggerKind: _TypeAlias = TriggerKind  # noqa: Y015
 
+class _StepKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_KIND_UNSPECIFIED: _StepKind.ValueType  # 0
+    """Not set; never in an answer."""
+    STEP_KIND_FUNCTION: _StepKind.ValueType  # 1
+    """Calls a function, or evaluates."""
+    STEP_KIND_RUN: _StepKind.ValueType  # 2
+    """Executes a target as a run of its own: see `child_run_id`."""
+    STEP_KIND_SLEEP: _StepKind.ValueType  # 3
+    """Waits for a time."""
+    STEP_KIND_SIGNAL: _StepKind.ValueType  # 4
+    """Waits for a signal."""
+    STEP_KIND_APPROVAL: _StepKind.ValueType  # 5
+    """Waits for a decision."""
+    STEP_KIND_PARALLEL: _StepKind.ValueType  # 6
+    """Has steps below it, executed side by side."""
+    STEP_KIND_MAP: _StepKind.ValueType  # 7
+    """Has a step below it for each of its items."""
+
+class StepKind(_StepKind, metaclass=_StepKindEnumTypeWrapper):
+    """What a step does."""
+
+STEP_KIND_UNSPECIFIED: StepKind.ValueType  # 0
+"""Not set; never in an answer."""
+STEP_KIND_FUNCTION: StepKind.ValueType  # 1
+"""Calls a function, or evaluates."""
+STEP_KIND_RUN: StepKind.ValueType  # 2
+"""Executes a target as a run of its own: see `child_run_id`."""
+STEP_KIND_SLEEP: StepKind.ValueType  # 3
+"""Waits for a time."""
+STEP_KIND_SIGNAL: StepKind.ValueType  # 4
+"""Waits for a signal."""
+STEP_KIND_APPROVAL: StepKind.ValueType  # 5
+"""Waits for a decision."""
+STEP_KIND_PARALLEL: StepKind.ValueType  # 6
+"""Has steps below it, executed side by side."""
+STEP_KIND_MAP: StepKind.ValueType  # 7
+"""Has a step below it for each of its items."""
+Global___StepKind: _TypeAlias = StepKind  # noqa: Y015
+
+class _StepState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_STATE_UNSPECIFIED: _StepState.ValueType  # 0
+    """Not set; never in an answer."""
+    STEP_STATE_PENDING: _StepState.ValueType  # 1
+    """An attempt failed; the next is to come."""
+    STEP_STATE_RUNNING: _StepState.ValueType  # 2
+    """It executes."""
+    STEP_STATE_WAITING: _StepState.ValueType  # 3
+    """It waits for a time, a signal, a decision or a run."""
+    STEP_STATE_COMPLETED: _StepState.ValueType  # 4
+    """It ended well; its output is recorded and it is never executed again."""
+    STEP_STATE_FAILED: _StepState.ValueType  # 5
+    """It ended badly."""
+    STEP_STATE_SKIPPED: _StepState.ValueType  # 6
+    """It was left out, as its condition or the end of a race wanted."""
+    STEP_STATE_CANCELLED: _StepState.ValueType  # 7
+    """It had not ended when its run did."""
+
+class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper):
+    """Where a step is in its life. The last four are final."""
+
+STEP_STATE_UNSPECIFIED: StepState.ValueType  # 0
+"""Not set; never in an answer."""
+STEP_STATE_PENDING: StepState.ValueType  # 1
+"""An attempt failed; the next is to come."""
+STEP_STATE_RUNNING: StepState.ValueType  # 2
+"""It executes."""
+STEP_STATE_WAITING: StepState.ValueType  # 3
+"""It waits for a time, a signal, a decision or a run."""
+STEP_STATE_COMPLETED: StepState.ValueType  # 4
+"""It ended well; its output is recorded and it is never executed again."""
+STEP_STATE_FAILED: StepState.ValueType  # 5
+"""It ended badly."""
+STEP_STATE_SKIPPED: StepState.ValueType  # 6
+"""It was left out, as its condition or the end of a race wanted."""
+STEP_STATE_CANCELLED: StepState.ValueType  # 7
+"""It had not ended when its run did."""
+Global___StepState: _TypeAlias = StepState  # noqa: Y015
+
 @_typing.final
 class RunError(_message.Message):
     """Why a run failed."""
@@ -130,7 +218,8 @@ class RunError(_message.Message):
     """For a person: what went wrong, in a sentence."""
     code: _builtins.str
     """For a program. The daemon's own: `exit_code`, `signal`, `exception`, `timeout`, `expired`,
-    `interrupted`, `output_limit`, `output_invalid`, `start_failed`, `target_not_found`, `internal`.
+    `interrupted`, `output_limit`, `output_invalid`, `start_failed`, `target_not_found`, `internal`; of
+    workflows `nondeterministic`, `rejected` and `cancelled` (a run below was).
     """
     detail_json: _builtins.str
     """JSON: further facts, such as a traceback. May be empty."""
@@ -231,6 +320,8 @@ class Run(_message.Message):
     START_AFTER_FIELD_NUMBER: _builtins.int
     EXPIRES_AFTER_FIELD_NUMBER: _builtins.int
     RETRY_OF_RUN_ID_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    STEPS_TRUNCATED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Unique over all projects; sorts by time of creation."""
     kind: Global___RunKind.ValueType
@@ -297,6 +388,8 @@ class Run(_message.Message):
     """Of the runs of a project that share this key, one executes at a time. May be empty."""
     retry_of_run_id: _builtins.str
     """The run that this one tries again, as `RetryRun` made it. May be empty."""
+    steps_truncated: _builtins.bool
+    """True when `steps` is not the whole."""
     @_builtins.property
     def error(self) -> Global___RunError:
         """Set when `status` is failed, and on a pending run whose last attempt failed."""
@@ -325,11 +418,19 @@ class Run(_message.Message):
 
     @_builtins.property
     def start_after(self) -> _timestamp_pb2.Timestamp:
-        """A pending run does not start before this. Unset: as soon as there is a place."""
+        """A pending run does not start before this; a waiting one goes on at this time if nothing else makes
+        it. Unset: as soon as there is a place, or until something makes it.
+        """
 
     @_builtins.property
     def expires_after(self) -> _timestamp_pb2.Timestamp:
         """A run that has not started by then fails with code `expired`. Unset: it waits for ever."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
+        """The steps of a workflow run in the order in which they began, at most the first 1000; the rest is
+        in its `step.*` events. Left empty in lists.
+        """
 
     def __init__(
         self,
@@ -372,10 +473,12 @@ class Run(_message.Message):
         start_after: _timestamp_pb2.Timestamp | None = ...,
         expires_after: _timestamp_pb2.Timestamp | None = ...,
         retry_of_run_id: _builtins.str = ...,
+        steps: _abc.Iterable[Global___Step] | None = ...,
+        steps_truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_exit_code", b"_exit_code", "completed_at", b"completed_at", "created_at", b"created_at", "duration_ms", b"duration_ms", "error", b"error", "exit_code", b"exit_code", "expires_after", b"expires_after", "start_after", b"start_after", "started_at", b"started_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_exit_code", b"_exit_code", "artifacts", b"artifacts", "attempt", b"attempt", "backoff_limit", b"backoff_limit", "batch_id", b"batch_id", "cancel_requested", b"cancel_requested", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config_json", b"config_json", "created_at", b"created_at", "created_by", b"created_by", "duration_ms", b"duration_ms", "error", b"error", "exit_code", b"exit_code", "expires_after", b"expires_after", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "kind", b"kind", "logs", b"logs", "logs_truncated", b"logs_truncated", "metadata_json", b"metadata_json", "name", b"name", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "priority", b"priority", "project", b"project", "retry_of_run_id", b"retry_of_run_id", "root_run_id", b"root_run_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "start_after", b"start_after", "started_at", b"started_at", "status", b"status", "target", b"target", "timeout_seconds", b"timeout_seconds", "trigger_id", b"trigger_id", "trigger_kind", b"trigger_kind", "updated_at", b"updated_at", "waiting_reason", b"waiting_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_exit_code", b"_exit_code", "artifacts", b"artifacts", "attempt", b"attempt", "backoff_limit", b"backoff_limit", "batch_id", b"batch_id", "cancel_requested", b"cancel_requested", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config_json", b"config_json", "created_at", b"created_at", "created_by", b"created_by", "duration_ms", b"duration_ms", "error", b"error", "exit_code", b"exit_code", "expires_after", b"expires_after", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "kind", b"kind", "logs", b"logs", "logs_truncated", b"logs_truncated", "metadata_json", b"metadata_json", "name", b"name", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "priority", b"priority", "project", b"project", "retry_of_run_id", b"retry_of_run_id", "root_run_id", b"root_run_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "start_after", b"start_after", "started_at", b"started_at", "status", b"status", "steps", b"steps", "steps_truncated", b"steps_truncated", "target", b"target", "timeout_seconds", b"timeout_seconds", "trigger_id", b"trigger_id", "trigger_kind", b"trigger_kind", "updated_at", b"updated_at", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
@@ -393,6 +496,90 @@ class Run(_message.Message):
 Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
+class Step(_message.Message):
+    """A named, recorded unit of work inside a workflow run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    PARENT_STEP_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    OUTPUT_JSON_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    CHILD_RUN_ID_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """Unique in the run: the name, behind those of the steps around it (`review/draft[2]`), and with a
+    number where it comes again (`poll#3`).
+    """
+    parent_step_id: _builtins.str
+    """Id of the step around this one. Empty at the top."""
+    name: _builtins.str
+    """As the definition says."""
+    kind: Global___StepKind.ValueType
+    """What it does."""
+    state: Global___StepState.ValueType
+    """Where it is."""
+    attempt: _builtins.int
+    """The latest attempt: 1 for the first, 0 before it."""
+    output_json: _builtins.str
+    """JSON: the result of a completed step. Left out when it has more than 4096 characters; it is in the
+    step's `step.completed` event.
+    """
+    child_run_id: _builtins.str
+    """The run that it executes. May be empty."""
+    detail: _builtins.str
+    """What it waits for: a target, a signal's or an approval's name, an approval's message. May be empty."""
+    @_builtins.property
+    def error(self) -> Global___RunError:
+        """Set when an attempt failed, until the next one begins."""
+
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the first attempt began."""
+
+    @_builtins.property
+    def completed_at(self) -> _timestamp_pb2.Timestamp:
+        """When it reached a final state."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """When it stops waiting: a sleep's end, a timeout, the next attempt. Unset: never."""
+
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        parent_step_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        kind: Global___StepKind.ValueType = ...,
+        state: Global___StepState.ValueType = ...,
+        attempt: _builtins.int = ...,
+        output_json: _builtins.str = ...,
+        error: Global___RunError | None = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        completed_at: _timestamp_pb2.Timestamp | None = ...,
+        child_run_id: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "completed_at", b"completed_at", "error", b"error", "started_at", b"started_at", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "attempt", b"attempt", "child_run_id", b"child_run_id", "completed_at", b"completed_at", "detail", b"detail", "error", b"error", "kind", b"kind", "name", b"name", "output_json", b"output_json", "parent_step_id", b"parent_step_id", "started_at", b"started_at", "state", b"state", "step_id", b"step_id", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
+    _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
+
+Global___Step: _TypeAlias = Step  # noqa: Y015
+
+@_typing.final
 class Event(_message.Message):
     """An immutable entry of a run's log."""
 
@@ -407,12 +594,17 @@ class Event(_message.Message):
     event_type: _builtins.str
     """A dotted name. The daemon's own: `run.created`, `run.started`, `run.retrying`,
     `run.interrupted`, `run.waiting`, `run.resumed`, `run.cancel_requested`, `run.completed`,
-    `run.failed`, `run.cancelled`, `log`, `progress`, `artifact`. Any other is the run's own.
+    `run.failed`, `run.cancelled`, `log`, `progress`, `artifact`, `signal`; of workflows
+    `step.started`, `step.completed`, `step.failed`, `step.skipped`, `approval.requested`,
+    `approval.decided`. Any other is the run's own.
     """
     payload_json: _builtins.str
     """JSON object. Of `log`: `stream` (`stdout`, `stderr`, `system`), `text` and, where the bytes were
     not UTF-8, `base64` with just those bytes. Of `progress`: `fraction` (0 to 1), `message`. Of
-    `artifact`: the fields of Artifact.
+    `artifact`: the fields of Artifact. Of `step.*`: `step_id`, `name`, `kind`, `attempt`,
+    `duration_ms`, `output`, `error`, `until`, `child_run_id`, as far as they apply. Of `approval.*`:
+    `step_id`, `name`, and `message`, `approvers`, `schema`, `expires_at`, or `approved`, `by`,
+    `comment`, `data`. Of `signal`: `name`, `payload`, `idempotency_key`.
     """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:

@@ -70,6 +70,16 @@ class RunsStub:
                 request_serializer=runs_dot_v1_dot_runs__pb2.RetryRunRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.RetryRunResponse.FromString,
                 _registered_method=True)
+        self.SignalRun = channel.unary_unary(
+                '/runs.v1.Runs/SignalRun',
+                request_serializer=runs_dot_v1_dot_runs__pb2.SignalRunRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.SignalRunResponse.FromString,
+                _registered_method=True)
+        self.DecideApproval = channel.unary_unary(
+                '/runs.v1.Runs/DecideApproval',
+                request_serializer=runs_dot_v1_dot_runs__pb2.DecideApprovalRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.DecideApprovalResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/runs.v1.Runs/ListEvents',
                 request_serializer=runs_dot_v1_dot_runs__pb2.ListEventsRequest.SerializeToString,
@@ -159,6 +169,23 @@ class RunsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignalRun(self, request, context):
+        """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
+        not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideApproval(self, request, context):
+        """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
+        name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+        among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvents(self, request, context):
         """Gives a page of a run's events, oldest first.
         """
@@ -233,6 +260,16 @@ def add_RunsServicer_to_server(servicer, server):
                     servicer.RetryRun,
                     request_deserializer=runs_dot_v1_dot_runs__pb2.RetryRunRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.RetryRunResponse.SerializeToString,
+            ),
+            'SignalRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalRun,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.SignalRunRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.SignalRunResponse.SerializeToString,
+            ),
+            'DecideApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideApproval,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.DecideApprovalRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.DecideApprovalResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -450,6 +487,60 @@ class Runs:
             '/runs.v1.Runs/RetryRun',
             runs_dot_v1_dot_runs__pb2.RetryRunRequest.SerializeToString,
             runs_dot_v1_dot_runs__pb2.RetryRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runs.v1.Runs/SignalRun',
+            runs_dot_v1_dot_runs__pb2.SignalRunRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.SignalRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runs.v1.Runs/DecideApproval',
+            runs_dot_v1_dot_runs__pb2.DecideApprovalRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.DecideApprovalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,15 @@ class RunsStub:
     """Creates a new run of a failed or cancelled one: same target and documents, linked by
     `retry_of_run_id`. FAILED_PRECONDITION when the run is completed or not terminal.
     """
+    SignalRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.SignalRunRequest, _runs_pb2.SignalRunResponse]
+    """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
+    not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+    """
+    DecideApproval: _grpc.UnaryUnaryMultiCallable[_runs_pb2.DecideApprovalRequest, _runs_pb2.DecideApprovalResponse]
+    """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
+    name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+    among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+    """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]
     """Gives a page of a run's events, oldest first."""
     Events: _grpc.UnaryStreamMultiCallable[_runs_pb2.EventsRequest, _runs_pb2.EventsResponse]
@@ -110,6 +119,15 @@ class RunsAsyncStub(RunsStub):
     RetryRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.RetryRunRequest, _runs_pb2.RetryRunResponse]  # type: ignore[assignment]
     """Creates a new run of a failed or cancelled one: same target and documents, linked by
     `retry_of_run_id`. FAILED_PRECONDITION when the run is completed or not terminal.
+    """
+    SignalRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.SignalRunRequest, _runs_pb2.SignalRunResponse]  # type: ignore[assignment]
+    """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
+    not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+    """
+    DecideApproval: _aio.UnaryUnaryMultiCallable[_runs_pb2.DecideApprovalRequest, _runs_pb2.DecideApprovalResponse]  # type: ignore[assignment]
+    """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
+    name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+    among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
     """
     ListEvents: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Gives a page of a run's events, oldest first."""
@@ -195,6 +213,27 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_runs_pb2.RetryRunResponse, _abc.Awaitable[_runs_pb2.RetryRunResponse]]:
         """Creates a new run of a failed or cancelled one: same target and documents, linked by
         `retry_of_run_id`. FAILED_PRECONDITION when the run is completed or not terminal.
+        """
+
+    @_abc_1.abstractmethod
+    def SignalRun(
+        self,
+        request: _runs_pb2.SignalRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.SignalRunResponse, _abc.Awaitable[_runs_pb2.SignalRunResponse]]:
+        """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
+        not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+        """
+
+    @_abc_1.abstractmethod
+    def DecideApproval(
+        self,
+        request: _runs_pb2.DecideApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.DecideApprovalResponse, _abc.Awaitable[_runs_pb2.DecideApprovalResponse]]:
+        """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
+        name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+        among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
         """
 
     @_abc_1.abstractmethod

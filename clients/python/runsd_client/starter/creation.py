@@ -16,6 +16,7 @@ FILES = (
     "runs.toml",
     "sync_data.py",
     "tasks.py",
+    "content.py",
     "README.md",
     "docs/words.md",
     "docs/programs.md",

@@ -1,0 +1,162 @@
+"""What is sent to a run from outside while it goes on: signals and decisions.
+
+Each is an event of the run, decided inside the transaction that writes it: a key counts once, and an
+approval is decided once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from runsd.definitions.schemas import violations
+from runsd.model.documents import checked
+from runsd.model.errors import FieldViolation, InvalidRequest, NotAllowed, NotFound, NotPossible
+from runsd.model.events import Draft, EventType, Payload, Raw, encode
+from runsd.model.run import Run
+from runsd.model.steps import ApprovalAsked, History
+from runsd.store.store import Store
+from runsd.store.transaction import StoredRun, Transaction
+
+MAX_TEXT = 200
+MAX_COMMENT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    duplicate: bool
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    name: str
+    approved: bool
+    by: str = ""
+    comment: str = ""
+    data_json: str = ""
+    idempotency_key: str = ""
+
+
+class Signals:
+    def __init__(self, store: Store, payload_limit: int) -> None:
+        self._store = store
+        self._payload_limit = payload_limit
+
+    async def send(self, run_id: str, name: str, payload_json: str, idempotency_key: str) -> Sent:
+        """Raises InvalidRequest, NotFound, NotPossible, Overloaded, Stopping."""
+        faults = [
+            *_text_faults("name", name, MAX_TEXT, required=True),
+            *_text_faults("idempotency_key", idempotency_key, MAX_TEXT),
+            *self._document_faults("payload_json", payload_json),
+        ]
+        if faults:
+            raise InvalidRequest(faults)
+        return await self._store.journal.change(_signal(run_id, name, payload_json, idempotency_key))
+
+    async def decide(self, run_id: str, decision: Decision) -> Run:
+        """Raises InvalidRequest, NotFound, NotAllowed, NotPossible, Overloaded, Stopping."""
+        faults = [
+            *_text_faults("name", decision.name, MAX_TEXT, required=True),
+            *_text_faults("by", decision.by, MAX_TEXT),
+            *_text_faults("comment", decision.comment, MAX_COMMENT),
+            *_text_faults("idempotency_key", decision.idempotency_key, MAX_TEXT),
+            *self._document_faults("data_json", decision.data_json),
+        ]
+        if faults:
+            raise InvalidRequest(faults)
+        return await self._store.journal.change(_decision(run_id, decision))
+
+    def _document_faults(self, field: str, text: str) -> Iterator[FieldViolation]:
+        try:
+            if text:
+                checked(text, self._payload_limit)
+        except ValueError as error:
+            yield FieldViolation(field, str(error))
+
+
+def _text_faults(field: str, text: str, limit: int, *, required: bool = False) -> Iterator[FieldViolation]:
+    if required and not text:
+        yield FieldViolation(field, "is missing")
+    if len(text) > limit:
+        yield FieldViolation(field, f"has more than the {limit} characters that are allowed")
+
+
+def _signal(run_id: str, name: str, payload_json: str, key: str) -> Callable[[Transaction], Sent]:
+    def change(transaction: Transaction) -> Sent:
+        stored = transaction.get(run_id)
+        if key and any(signal.idempotency_key == key for signal in _history(transaction, stored).signals):
+            return Sent(True, stored.run)
+        _check_open(stored.run, "takes no more signals")
+        payload = {"name": name, "payload": Raw(payload_json), "idempotency_key": key}
+        return Sent(False, _tell(transaction, stored, EventType.SIGNAL, payload))
+
+    return change
+
+
+def _decision(run_id: str, decision: Decision) -> Callable[[Transaction], Run]:
+    def change(transaction: Transaction) -> Run:
+        stored = transaction.get(run_id)
+        history = _history(transaction, stored)
+        if decision.idempotency_key in {d.get("idempotency_key") for d in history.decisions.values()} - {None}:
+            return stored.run
+        _check_open(stored.run, "has nothing left to decide")
+        asked = _open_approval(history, decision.name, run_id)
+        _check(asked, decision, transaction.steady_now)
+        payload = {
+            "step_id": asked.step_id,
+            "name": decision.name,
+            "by": decision.by,
+            "comment": decision.comment,
+            "data": Raw(decision.data_json),
+            "idempotency_key": decision.idempotency_key,
+        }
+        return _tell(transaction, stored, EventType.APPROVAL_DECIDED, payload, approved=decision.approved)
+
+    return change
+
+
+def _history(transaction: Transaction, stored: StoredRun) -> History:
+    return History().add_all(transaction.history(stored))
+
+
+def _check_open(run: Run, what: str) -> None:
+    if run.status.is_terminal:
+        raise NotPossible("RUN_ENDED", f"run {run.run_id} is {run.status.value}; it {what}")
+
+
+def _open_approval(history: History, name: str, run_id: str) -> ApprovalAsked:
+    """The latest of this name that nobody has decided."""
+    of_name = [asked for asked in history.asked.values() if asked.name == name]
+    if not of_name:
+        names = sorted({asked.name for asked in history.asked.values()})
+        hint = f"it asked for {', '.join(names)}" if names else "it has asked for none so far"
+        raise NotFound("approval", name, hint=f"run {run_id} asked for no approval of this name; {hint}")
+    for asked in reversed(of_name):
+        if asked.step_id not in history.decisions and not history.steps[asked.step_id].state.is_final:
+            return asked
+    raise NotPossible("APPROVAL_CLOSED", f"approval {name!r} of run {run_id} has been decided, or is no longer open")
+
+
+def _check(asked: ApprovalAsked, decision: Decision, now: int) -> None:
+    if asked.expires_at is not None and asked.expires_at <= now:
+        raise NotPossible("APPROVAL_EXPIRED", f"approval {asked.name!r} has expired")
+    if asked.approvers and decision.by not in asked.approvers:
+        who = repr(decision.by) if decision.by else "nobody in particular"
+        raise NotAllowed(
+            "NOT_AN_APPROVER",
+            f"approval {asked.name!r} is for {', '.join(asked.approvers)} to decide, not for {who}",
+        )
+    # Whoever rejects need not fill in the form.
+    if asked.schema_json and (decision.approved or decision.data_json):
+        faults = violations(json.loads(asked.schema_json), json.loads(decision.data_json or "null"), "data_json")
+        if faults:
+            raise InvalidRequest(faults)
+
+
+def _tell(transaction: Transaction, stored: StoredRun, event_type: EventType, payload: Payload, **more: bool) -> Run:
+    """Records an event that the run is woken for. Members that are unset are left out."""
+    given = {key: value for key, value in payload.items() if value} | more
+    transaction.wake(stored)
+    return transaction.emit(stored, [Draft(event_type, encode(given))]).run

@@ -1,0 +1,1 @@
+"""Executes workflows: replays their record, and records what is new."""

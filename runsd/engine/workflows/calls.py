@@ -1,0 +1,94 @@
+"""Calls a step's function, and says how it went as a record does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+from runsd.adapters.containment import in_thread
+from runsd.model.run import ErrorCode, RunError
+from runsd.sdk.documents import NotJson, dumps
+from runsd.sdk.failure import describe
+from runsd.sdk.workflow import StepFailed
+
+# True while a step's function executes: it can begin no steps of its own.
+inside_step: ContextVar[bool] = ContextVar("inside_step", default=False)
+
+
+class CallFailed(Exception):
+    """Of a step's function, in the words of the record."""
+
+    def __init__(self, error: RunError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+async def call_step(call: Callable[[], Any], timeout_seconds: float | None, limit: int) -> str:
+    """The result as JSON text of at most `limit` characters, empty for None. Raises CallFailed."""
+    token = inside_step.set(True)
+    try:
+        async with asyncio.timeout(timeout_seconds) as deadline:
+            result = await (call() if getattr(call, "is_coroutine", False) else _in_thread(call))
+        text = "" if result is None else dumps(result)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        if isinstance(error, TimeoutError) and deadline.expired():
+            raise CallFailed(RunError(f"did not end within {timeout_seconds:g} s", ErrorCode.TIMEOUT)) from None
+        raise CallFailed(error_of_exception(error)) from error
+    finally:
+        inside_step.reset(token)
+    if len(text) > limit:
+        message = f"the result has {len(text):,} characters as JSON, at most {limit:,} are allowed"
+        raise CallFailed(RunError(message, ErrorCode.OUTPUT_INVALID))
+    return text
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    def work() -> tuple[Any, BaseException | None]:
+        try:
+            result = call()
+            # A decorated `async def` does not look like one.
+            return (asyncio.run(_awaited(result)) if hasattr(result, "__await__") else result), None
+        except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
+            return None, error
+
+    result, error = await in_thread(work, "step")
+    if error is not None:
+        raise error
+    return result
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def error_of_exception(error: BaseException) -> RunError:
+    if isinstance(error, StepFailed):
+        detail = "" if error.detail is None else dumps(error.detail)
+        return RunError(f"step {error.step_id!r}: {error.message}", error.code, detail)
+    if isinstance(error, NotJson):
+        return RunError(f"the result is not JSON: {error}", ErrorCode.OUTPUT_INVALID)
+    try:
+        told = describe(error)
+        return RunError(told["message"], told["code"], dumps(told["detail"]))
+    except BaseException:  # noqa: BLE001 - an exception's own text is user code too
+        return RunError(f"{type(error).__name__}, which cannot be shown", ErrorCode.EXCEPTION)
+
+
+def failed_step_of(error: BaseException | None) -> str:
+    """The step whose failure led to the error; empty when none did."""
+    if isinstance(error, StepFailed):
+        return error.step_id
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(failed_step_of, error.exceptions)), "")
+    if error is None:
+        return ""
+    return failed_step_of(error.__cause__ or (None if error.__suppress_context__ else error.__context__))
+
+
+def native(output_json: str) -> Any:
+    return json.loads(output_json) if output_json else None

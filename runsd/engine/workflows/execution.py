@@ -1,0 +1,306 @@
+"""Executes a workflow's function: from its start, past what its record knows, to its end or its next pause.
+
+When nothing is left to do but to wait, the run is recorded as waiting and the function is left; the
+dispatcher takes it up again when something it waits for is there. Before that decision is on disk
+nothing else can be: whatever happens meanwhile is held back, and counts only if the decision does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from runsd.adapters.base import AttemptSpec, Ended, Output
+from runsd.adapters.containment import Containment
+from runsd.engine.workflows.calls import error_of_exception, failed_step_of
+from runsd.engine.workflows.operations import SessionOperations
+from runsd.engine.workflows.recorder import emitted
+from runsd.engine.workflows.session import Session
+from runsd.engine.workflows.waits import LINGER_SECONDS, Wait
+from runsd.model.attempt import Outcome, StopReason, stopped_error
+from runsd.model.events import Event, EventType, Stream, log
+from runsd.model.replay import COMPENSATIONS, Nondeterministic, Scope, check_version
+from runsd.model.retry import may_retry
+from runsd.model.run import ErrorCode, Run, RunError
+from runsd.model.times import after, rfc3339
+from runsd.sdk.documents import dumps
+from runsd.sdk.workflow import WorkflowContext
+from runsd.store.store import Store
+from runsd.store.transaction import Transaction
+
+logger = structlog.get_logger()
+
+Program = Callable[[WorkflowContext, Any], Awaitable[Any]]
+# How often the event loop goes round without anything happening before a workflow counts as still.
+SETTLED_ROUNDS = 3
+CLOSE_SECONDS = 0.5
+WAITING = Outcome(is_waiting=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A workflow that only waits, as it was when that was seen: the writer's thread decides on this alone.
+
+    What the event loop learns before the decision is on disk makes no difference to it.
+    """
+
+    last_event_id: int
+    waits: Sequence[Wait]
+    children: Sequence[str]
+    emitted: Mapping[str, int]
+
+    @property
+    def reason(self) -> str:
+        more = f" and {len(self.waits) - 1} more" if len(self.waits) > 1 else ""
+        return f"{self.waits[0].reason}{more}"
+
+
+class WorkflowExecution:
+    def __init__(self, spec: AttemptSpec, store: Store, session: Session, program: Program) -> None:
+        self.age_seconds = spec.age_seconds
+        self._spec = spec
+        self._store = store
+        self._session = session
+        self._operations = SessionOperations(session)
+        self._containment = Containment(session.branch_context)
+        self._program = program
+        self._seen_event_id = spec.last_event_id
+        self._is_cancel_requested = spec.run.cancel_requested
+        # It did not end when it was asked to.
+        self._is_given_up = False
+        # A former daemon ended while it undid the steps: nothing else is done any more.
+        self._is_undoing = any(step_id.startswith(COMPENSATIONS) for step_id in session.history.steps)
+        session.is_cancelled = self._is_undoing
+        self._check_version()
+        self._body: asyncio.Task[Outcome] = asyncio.create_task(self._execute_body(), name="workflow")
+        self._body.add_done_callback(lambda _: session.waits.touch())
+        self.driving = asyncio.create_task(self._drive(), name=f"workflow run {spec.run.run_id}")
+
+    async def output(self) -> AsyncGenerator[Output, None]:
+        """Nothing: a workflow's events are recorded in the order of its steps."""
+        await asyncio.wait([self.driving])
+        for _ in ():
+            yield Output()
+
+    async def ended(self) -> Ended:
+        return Ended(await self.driving)
+
+    async def stop(self, grace_seconds: float) -> bool:
+        self._session.cancel()
+        await asyncio.wait([self._body], timeout=grace_seconds)
+        was_forced = not self._body.done()
+        if was_forced:
+            self._is_given_up = True
+            self._session.waits.touch()
+        await asyncio.wait([self.driving])
+        return was_forced
+
+    async def close(self) -> None:
+        self._let_go()
+        self.driving.cancel()
+        await asyncio.wait([self.driving, self._body], timeout=CLOSE_SECONDS)
+
+    def notice(self, event: Event) -> None:
+        """An event of this run was committed."""
+        self._seen_event_id = event.event_id
+        if event.event_type == EventType.CANCEL_REQUESTED:
+            self._is_cancel_requested = True
+        if event.event_type in (EventType.SIGNAL, EventType.APPROVAL_DECIDED):
+            self._session.learn([event])
+
+    def child_ended(self, run: Run) -> None:
+        self._session.children.has_ended(run)
+
+    async def _drive(self) -> Outcome:
+        session = self._session
+        writing = asyncio.create_task(session.recorder.run(), name="recorder")
+        try:
+            if await self._has_let_go():
+                return WAITING
+            outcome = self._body_outcome()
+            await session.children.all_ended()
+            if self._is_final(outcome):
+                await self._compensate()
+            await session.recorder.durable()
+            return outcome
+        except asyncio.CancelledError:
+            if session.recorder.failure is not None:
+                raise session.recorder.failure from None
+            raise
+        finally:
+            self._let_go()
+            session.recorder.close()
+            await asyncio.wait([writing])
+            # A failure has been raised above.
+            if not writing.cancelled():
+                writing.exception()
+
+    def _check_version(self) -> None:
+        try:
+            check_version(self._session.history.version, self._spec.definition.version)
+        except Nondeterministic as error:
+            self._session.fail(RunError(str(error), ErrorCode.NONDETERMINISTIC))
+
+    async def _execute_body(self) -> Outcome:
+        if self._session.fault is not None:
+            raise asyncio.CancelledError
+        self._containment.enter()
+        self._session.enter(Scope())
+        context = self._context()
+        try:
+            result = await self._program(context, context.input)
+            output_json = "" if result is None else dumps(result)
+            return Outcome(output_json=output_json, is_past_cancelling=not self._session.is_cancelled)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the outermost edge of user code
+            return Outcome(error=error_of_exception(error), failed_step_id=failed_step_of(error))
+
+    def _context(self) -> WorkflowContext:
+        run, documents = self._spec.run, self._spec.documents
+        return WorkflowContext(
+            self._operations,
+            run_id=run.run_id,
+            project=run.project,
+            target=run.target,
+            attempt=run.attempt,
+            input=json.loads(documents.input_json or "null"),
+            config=json.loads(documents.config_json or "null"),
+            address=self._spec.address,
+        )
+
+    async def _has_let_go(self) -> bool:
+        """Until the function has ended, or has been left because it only waits: then True."""
+        session = self._session
+        while not self._body.done():
+            session.waits.touched.clear()
+            if session.fault is not None or self._is_given_up:
+                self._cancel_tasks()
+                await asyncio.wait([self._body], timeout=CLOSE_SECONDS)
+                return False
+            try:
+                async with asyncio.timeout(self._patience()):
+                    await session.waits.touched.wait()
+            except TimeoutError:
+                if self._only_waits() and await self._lets_go():
+                    return True
+        return False
+
+    def _patience(self) -> float | None:
+        """How long to look on while nothing happens. None: for ever."""
+        waiting = self._session.waits.waiting
+        if not waiting:
+            return None
+        return LINGER_SECONDS if any(w.lingers for w in waiting) or not self._only_waits() else 0.0
+
+    def _only_waits(self) -> bool:
+        if self._session.is_cancelled:
+            return False
+        return self._session.waits.is_all({self._body, *self._containment.tasks})
+
+    async def _lets_go(self) -> bool:
+        session = self._session
+        generation = session.waits.generation
+        await session.recorder.durable()
+        for _ in range(SETTLED_ROUNDS):
+            await asyncio.sleep(0)
+        if session.waits.generation != generation or not self._only_waits():
+            return False
+        with session.recorder.held():
+            has_let_go = await self._store.journal.insist(partial(self._wait, still=self._seen()))
+            if has_let_go:
+                self._let_go()
+                session.recorder.drop()
+        if not has_let_go:
+            await self._catch_up()
+        return has_let_go
+
+    def _seen(self) -> Still:
+        session = self._session
+        return Still(self._seen_event_id, session.waits.waiting, session.children.awaited, self._operations.emitted())
+
+    def _wait(self, transaction: Transaction, still: Still) -> bool:
+        """The run waits from now on, unless something has come that the workflow had not seen."""
+        stored = transaction.get(self._spec.run.run_id)
+        has_news = stored.last_event_id != still.last_event_id or stored.run.cancel_requested
+        if has_news or any(transaction.get(run_id).run.status.is_terminal for run_id in still.children):
+            return False
+        moments = [wait.until for wait in still.waits if wait.until is not None]
+        if self._spec.run.timeout_seconds:
+            began = transaction.attempt_began(stored)
+            moments.append(after(began, self._spec.run.timeout_seconds))
+        if still.emitted:
+            stored = transaction.emit(stored, [emitted(still.emitted)])
+        until = {"until": rfc3339(min(moments))} if moments else {}
+        transaction.wait(stored, {"reason": still.reason, **until})
+        return True
+
+    async def _catch_up(self) -> None:
+        events, last_event_id = await self._store.queries.history_events(self._spec.run.run_id)
+        self._session.learn(events)
+        self._seen_event_id = max(self._seen_event_id, last_event_id)
+        self._session.waits.notify_all()
+
+    def _let_go(self) -> None:
+        self._session.is_letting_go = True
+        self._cancel_tasks()
+
+    def _cancel_tasks(self) -> None:
+        for task in (self._body, *self._containment.tasks):
+            task.cancel()
+
+    def _body_outcome(self) -> Outcome:
+        session = self._session
+        if self._body.done() and not self._body.cancelled():
+            outcome = self._body.result()
+            if outcome.is_past_cancelling:
+                session.check_end()
+            elif outcome.error is None:
+                outcome = Outcome(error=self._stopped())
+        elif not self._body.done():
+            outcome = Outcome(
+                error=RunError("the workflow ignores cancellation and was left behind", ErrorCode.EXCEPTION)
+            )
+            logger.error("workflow ignores cancellation and is left behind", run_id=self._spec.run.run_id)
+        else:
+            outcome = Outcome(error=self._stopped())
+        session.has_ended = True
+        self._containment.end(self._spec.run.run_id)
+        if session.fault is not None:
+            return Outcome(error=session.fault, may_retry=False)
+        return replace(outcome, may_retry=False) if self._is_undoing else outcome
+
+    def _stopped(self) -> RunError:
+        """With what it ends if nobody knows better: who stopped it now says why."""
+        if self._is_undoing:
+            return stopped_error(StopReason.TIMEOUT, self._spec.run, 0)
+        return RunError("the workflow was cancelled from inside", ErrorCode.EXCEPTION)
+
+    def _is_final(self, outcome: Outcome) -> bool:
+        """Whether nothing follows that would need what the steps have done."""
+        if outcome.error is None:
+            return False
+        is_cancelled = self._is_cancel_requested
+        return is_cancelled or not (outcome.may_retry and may_retry(self._spec.run, outcome.error))
+
+    async def _compensate(self) -> None:
+        async def compensate() -> list[str]:
+            self._containment.enter()
+            return await self._operations.compensate()
+
+        task = asyncio.create_task(compensate(), name="compensations")
+        try:
+            for failed in await asyncio.shield(task):
+                self._session.recorder.add(log(Stream.SYSTEM, f"compensation {failed}\n"))
+        except asyncio.CancelledError:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            raise
