@@ -50,20 +50,33 @@ class RunFiles:
             yield directory.name, None
 
     def attempt(self, run_id: str, number: int) -> AttemptDirectory:
-        # Spread over 256 directories by the random end of the id.
-        shard, name = run_id[-2:], f"{run_id}.{number}"
-        return AttemptDirectory(
-            path=self.root / "attempts" / shard / name,
-            artifacts=self.root / "artifacts" / shard / name,
-            state=self.root / "kept" / shard / run_id,
-        )
+        return AttemptDirectory(str(self.root), run_id, number)
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptDirectory:
-    path: Path
-    artifacts: Path
-    state: Path
+    """Paths are made when they are asked for: most attempts of callables ask for none."""
+
+    root: str
+    run_id: str
+    number: int
+
+    @property
+    def path(self) -> Path:
+        return Path(f"{self.root}/attempts/{self._shard}/{self.run_id}.{self.number}")
+
+    @property
+    def artifacts(self) -> Path:
+        return Path(f"{self.root}/artifacts/{self._shard}/{self.run_id}.{self.number}")
+
+    @property
+    def state(self) -> Path:
+        return Path(f"{self.root}/kept/{self._shard}/{self.run_id}")
+
+    @property
+    def _shard(self) -> str:
+        """Spread over 256 directories by the random end of the id."""
+        return self.run_id[-2:]
 
     @property
     def input(self) -> Path:

@@ -27,6 +27,7 @@ from runsd.model.events import Draft, EventType, Stream, decode, encode, log
 from runsd.model.record import Artifact
 from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import RetrySettings
+from runsd.model.targets import RunKind
 from runsd.store.journal import Journal
 from runsd.store.transaction import StoredRun, Transaction
 
@@ -187,7 +188,7 @@ class Attempt:
 
     async def _collect_artifacts(self) -> artifacts.Collected:
         directory = self.spec.directory.artifacts
-        if artifacts.is_empty(directory):
+        if self.spec.run.kind is RunKind.WORKFLOW or artifacts.is_empty(directory):
             return artifacts.Collected([], [])
         return await anyio.to_thread.run_sync(
             artifacts.collect, directory, self.spec.run.attempt, abandon_on_cancel=True

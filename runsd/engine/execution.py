@@ -26,7 +26,7 @@ from runsd.model.errors import Stopping
 from runsd.model.events import EventType
 from runsd.model.run import Run
 from runsd.model.settings import Settings
-from runsd.model.targets import AdapterKind
+from runsd.model.targets import AdapterKind, RunKind
 from runsd.store.journal import Commit
 from runsd.store.queue import Queued
 from runsd.store.store import Store
@@ -167,6 +167,6 @@ class Executor:
                     self._cancelled_early.add(committed.run_id)
         for stored in commit.runs:
             run = stored.run
-            if run.status.is_terminal and run.attempt:
+            if run.status.is_terminal and run.attempt and run.kind is RunKind.TASK:
                 # Whoever ended it: an attempt's outcome, or a cancellation between two.
                 self._clearing.add(self._workplace.files.attempt(run.run_id, run.attempt).clear_run)

@@ -18,6 +18,8 @@ from runsd.store.store import Store
 PAGE_EVENTS = 1000
 # Every subscriber may hold a page or two in its connection: small, so that many are bearable.
 PAGE_BYTES = 256 << 10
+# A reader whose filter lets nothing through is told how far it is at least this often.
+TELL_POSITION_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ async def project_events(
         last = f"the last event has {store.tail.position}"
         raise InvalidRequest([FieldViolation("after_position", f"{after} is past the end: {last}")])
     with store.tail.project(project) as channel:
-        cursor = store.tail.position if after is None else after
+        cursor = told = store.tail.position if after is None else after
         yield [], cursor
         while True:
             fresh = channel.after(cursor)
@@ -84,7 +86,10 @@ async def project_events(
                 reached = events[-1].position if events else cursor
             if reached > cursor:
                 cursor = reached
-                yield [committed for committed in events if wanted.lets_through(committed)], cursor
+                wanted_events = [committed for committed in events if wanted.lets_through(committed)]
+                if wanted_events or cursor - told >= TELL_POSITION_EVERY:
+                    told = cursor
+                    yield wanted_events, cursor
             else:
                 await channel.wait(cursor)
 

@@ -27,7 +27,7 @@ from runsd.model.errors import Overloaded, RunsdError, Stopping
 from runsd.model.events import Committed
 from runsd.store.clock import wall_now
 from runsd.store.connection import Connection
-from runsd.store.transaction import Counters, Staged, StoredRun, Transaction, write
+from runsd.store.transaction import Counters, RecentRuns, Staged, StoredRun, Transaction, write
 
 T = TypeVar("T")
 Change = Callable[[Transaction], T]
@@ -78,6 +78,7 @@ class Journal:
         self._counters = Counters(0, 0)
         self._now = 0
         self._stopping = False
+        self._recent = RecentRuns()
 
     def listen(self, listener: Callable[[Commit], None]) -> None:
         """`listener` sees every commit, in order, before those who wait for it are answered."""
@@ -91,12 +92,16 @@ class Journal:
 
     async def change(self, change: Change[T]) -> T:
         """Applies `change` and answers when it is on disk. Raises what it raised, or Overloaded."""
+        return await self.submit(change)
+
+    def submit(self, change: Change[T]) -> asyncio.Future[T]:
+        """The same for who does not wait: the future must be looked at. Raises Stopping."""
         if self._stopping:
             raise Stopping
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.append((change, future))
         self._wake.set()
-        return await future
+        return future
 
     async def insist(self, change: Change[T]) -> T:
         """As `change`, for what must not be lost: waits for room when the disk is full."""
@@ -174,6 +179,7 @@ class Journal:
             write(connection, batch)
             passing(CrashPoint.BATCH_WRITTEN)
             connection.execute("COMMIT")
+            self._recent.committed(batch.runs)
             passing(CrashPoint.BATCH_COMMITTED)
             if _identity(self._file) != self._identity:
                 raise FileGone("the file was removed or replaced while the daemon had it open")
@@ -187,7 +193,7 @@ class Journal:
 
     def _apply_one(self, connection: sqlite3.Connection, batch: Staged, change: Change[Any]) -> Any:
         before = Counters(self._counters.run_no, self._counters.position)
-        transaction = Transaction(connection, batch, self._counters, self._now)
+        transaction = Transaction(connection, batch, self._recent, self._counters, self._now)
         try:
             result = change(transaction)
         except sqlite3.Error:

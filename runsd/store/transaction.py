@@ -10,8 +10,8 @@ a kind at a time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runsd.model.attempt import Offsets
@@ -31,6 +31,9 @@ from runsd.store.rows import (
     run_from_row,
     run_values,
 )
+
+# As many runs are kept at hand; older ones are read when they are wanted.
+RECENT_RUNS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,25 @@ class Staged:
             getattr(self, name).extend(getattr(other, name))
 
 
+class RecentRuns:
+    """Runs as the one writer wrote them last, which spares reading them: no other can have changed them."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, StoredRun] = {}
+
+    def find(self, run_id: str) -> StoredRun | None:
+        return self._runs.get(run_id)
+
+    def committed(self, runs: Mapping[str, StoredRun]) -> None:
+        for run_id, stored in runs.items():
+            if stored.run.status.is_terminal:
+                self._runs.pop(run_id, None)
+            else:
+                self._runs[run_id] = replace(stored, is_new=False) if stored.is_new else stored
+        while len(self._runs) > RECENT_RUNS:
+            del self._runs[next(iter(self._runs))]
+
+
 @dataclass(slots=True)
 class Counters:
     """The highest numbers given out so far. Restored when a batch fails."""
@@ -83,17 +105,20 @@ class Counters:
 class Transaction:
     """What a change sees of the store: all before it in the batch, and nothing after."""
 
-    def __init__(self, connection: sqlite3.Connection, batch: Staged, counters: Counters, now: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, batch: Staged, recent: RecentRuns, counters: Counters, now: int
+    ) -> None:
         self.now = now
         # What waits are measured by, as far as this transaction goes.
         self.steady_now = steady_now()
         self.connection = connection
         self.staged = Staged()
         self._batch = batch
+        self._recent = recent
         self._counters = counters
 
     def find(self, run_id: str) -> StoredRun | None:
-        stored = self.staged.runs.get(run_id) or self._batch.runs.get(run_id)
+        stored = self.staged.runs.get(run_id) or self._batch.runs.get(run_id) or self._recent.find(run_id)
         if stored is not None:
             return stored
         row = self.connection.execute(

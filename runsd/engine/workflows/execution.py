@@ -90,7 +90,7 @@ class WorkflowExecution:
             yield Output()
 
     async def ended(self) -> Ended:
-        return Ended(await self.driving)
+        return await self.driving
 
     async def stop(self, grace_seconds: float) -> bool:
         self._session.cancel()
@@ -118,29 +118,26 @@ class WorkflowExecution:
     def child_ended(self, run: Run) -> None:
         self._session.children.has_ended(run)
 
-    async def _drive(self) -> Outcome:
+    async def _drive(self) -> Ended:
         session = self._session
-        writing = asyncio.create_task(session.recorder.run(), name="recorder")
         try:
             if await self._has_let_go():
-                return WAITING
+                return Ended(WAITING)
             outcome = self._body_outcome()
             await session.children.all_ended()
             if self._is_final(outcome):
                 await self._compensate()
-            await session.recorder.durable()
-            return outcome
+            rest = session.recorder.take_rest()
+            if rest is None:
+                await session.recorder.durable()
+            return Ended(outcome, Output(rest or []))
         except asyncio.CancelledError:
             if session.recorder.failure is not None:
                 raise session.recorder.failure from None
             raise
         finally:
             self._let_go()
-            session.recorder.close()
-            await asyncio.wait([writing])
-            # A failure has been raised above.
-            if not writing.cancelled():
-                writing.exception()
+            await session.recorder.close()
 
     def _check_version(self) -> None:
         try:

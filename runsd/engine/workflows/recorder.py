@@ -11,15 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from runsd.model.errors import Overloaded, Stopping
 from runsd.model.events import Draft, EventType, encode
 from runsd.model.run import RunError, error_payload
 from runsd.model.steps import EMITTED, StepKind
 from runsd.model.times import rfc3339
-from runsd.store.journal import Journal
+from runsd.store.journal import DISK_FULL_RETRY_SECONDS, Journal
 from runsd.store.transaction import StoredRun, Transaction
 
 # A change to the run inside the transaction that its events are written in.
 Entry = Callable[[Transaction, StoredRun], StoredRun]
+
+# What nobody waits for is written together with what comes right after it.
+LET_GATHER_SECONDS = 0.002
 
 # Entries that wait to be written; past this a workflow that only emits is told to let go.
 MAX_WAITING = 20_000
@@ -29,34 +33,45 @@ class Recorder:
     def __init__(self, journal: Journal, run_id: str) -> None:
         self._journal = journal
         self._run_id = run_id
+        self._loop = asyncio.get_running_loop()
         self._entries: list[Entry | Draft] = []
-        self._filled = asyncio.Event()
+        self._in_flight: list[Entry | Draft] = []
         self._added = 0
         self._on_disk = 0
         self._written = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._is_held = False
         self.failure: BaseException | None = None
 
-    async def run(self) -> None:
-        """Writes until closed. Raises Stopping."""
-        try:
-            while not self._is_closed or self._entries:
-                await self._filled.wait()
-                self._filled.clear()
-                if self._entries and not self._is_held:
-                    await self._write()
-        except BaseException as error:
-            self.failure = error
-            raise
-        finally:
-            self._notify()
+    def add(self, entry: Entry | Draft) -> None:
+        if self._is_closed:
+            return
+        if len(self._entries) >= MAX_WAITING:
+            raise BufferError("too many events at once; `await` a step between them")
+        self._entries.append(entry)
+        self._added += 1
+        self._write_after(LET_GATHER_SECONDS)
 
-    async def _write(self) -> None:
-        entries, self._entries = self._entries, []
-        await self._journal.insist(lambda transaction: self._append(transaction, entries))
-        self._on_disk += len(entries)
-        self._notify()
+    def _write_after(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(seconds, self._write)
+
+    def _write(self) -> None:
+        """One change at a time, so that the order is kept whatever becomes of it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._in_flight or self._is_held or not self._entries:
+            return
+        self._in_flight, self._entries = self._entries, []
+        entries = self._in_flight
+        try:
+            future = self._journal.submit(lambda transaction: self._append(transaction, entries))
+        except Stopping as error:
+            self._fail(error)
+        else:
+            future.add_done_callback(self._has_written)
 
     def _append(self, transaction: Transaction, entries: list[Entry | Draft]) -> None:
         stored = transaction.get(self._run_id)
@@ -71,14 +86,60 @@ class Recorder:
         if drafts:
             transaction.emit(stored, drafts)
 
+    def _has_written(self, future: asyncio.Future[None]) -> None:
+        entries, self._in_flight = self._in_flight, []
+        error = future.exception()
+        if error is None:
+            self._on_disk += len(entries)
+            if self._entries:
+                self._write()
+            self._notify()
+        elif isinstance(error, Overloaded):
+            self._entries = [*entries, *self._entries]
+            self._write_after(DISK_FULL_RETRY_SECONDS)
+        else:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error
+        self._in_flight, self._is_closed = [], True
+        self._entries.clear()
+        self._notify()
+
     def _notify(self) -> None:
         self._written.set()
         self._written = asyncio.Event()
 
-    def close(self) -> None:
-        """`run` ends when everything is written; what comes later is dropped."""
+    async def durable(self) -> None:
+        """Until everything recorded so far is on disk. Raises CancelledError when it never will be."""
+        wanted = self._added
+        while True:
+            if self.failure is not None or (self._is_closed and not self._is_writing):
+                raise asyncio.CancelledError
+            if self._on_disk >= wanted and not self._is_held:
+                return
+            self._write()
+            await self._written.wait()
+
+    @property
+    def _is_writing(self) -> bool:
+        return bool(self._entries or self._in_flight)
+
+    def take_rest(self) -> list[Draft] | None:
+        """What is not written yet, to be written with the run's end; None when it has to be written before."""
+        drafts = [entry for entry in self._entries if isinstance(entry, Draft)]
+        if self._in_flight or self._is_held or len(drafts) < len(self._entries):
+            return None
+        self._entries.clear()
+        self._on_disk = self._added
+        return drafts
+
+    async def close(self) -> None:
+        """Takes nothing more; returns when what was taken is written, or never will be."""
         self._is_closed = True
-        self._filled.set()
+        while self._is_writing:
+            self._write()
+            await self._written.wait()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -88,32 +149,13 @@ class Recorder:
             yield
         finally:
             self._is_held = False
-            self._filled.set()
+            self._write()
             self._notify()
 
     def drop(self) -> None:
         """Forgets what was held, and takes nothing more."""
         self._entries.clear()
-        self.close()
-
-    async def durable(self) -> None:
-        """Until everything recorded so far is on disk. Raises CancelledError when it never will be."""
-        wanted = self._added
-        while True:
-            if self.failure is not None or (self._is_closed and not self._entries):
-                raise asyncio.CancelledError
-            if self._on_disk >= wanted and not self._is_held:
-                return
-            await self._written.wait()
-
-    def add(self, entry: Entry | Draft) -> None:
-        if self._is_closed:
-            return
-        if len(self._entries) >= MAX_WAITING:
-            raise BufferError("too many events at once; `await` a step between them")
-        self._entries.append(entry)
-        self._added += 1
-        self._filled.set()
+        self._is_closed = True
 
     def started(self, step_id: str, name: str, kind: StepKind, attempt: int, **more: Any) -> None:
         self.add(started(step_id, name, kind, attempt, **more))
