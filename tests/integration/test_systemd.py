@@ -217,7 +217,10 @@ async def deserter(service: Service, client: AsyncRunsClient, feed: Path) -> Des
     run_id = (await client.create_task_run("task:desert")).run.run_id
     async with asyncio.timeout(PATIENCE_SECONDS):
         said = await anext(event async for event in client.follow(run_id) if event.event_type == "log")
-    deserter = Deserter(service, run_id, int(said.payload["text"]))
+        deserter = Deserter(service, run_id, int(said.payload["text"]))
+        # It told its number just before it became `sleep`.
+        while not deserter.is_alive:
+            await asyncio.sleep(0.01)
     deserter.assert_is_at_large()
     return deserter
 
