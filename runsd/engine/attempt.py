@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -57,7 +57,8 @@ class Attempt:
         self._grace_seconds = grace_seconds
         self._before_end = before_end
         self._stop_reason: StopReason | None = None
-        self._stop_requested = asyncio.Event()
+        self._execution: Execution | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._output_bytes = output_bytes
         self._is_past_limit = False
         self._last_words: list[Draft] = []
@@ -67,7 +68,14 @@ class Attempt:
         """The first reason counts."""
         if self._stop_reason is None:
             self._stop_reason = reason
-            self._stop_requested.set()
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._stop_reason is not None and self._execution is not None:
+            self._stopping = asyncio.create_task(self._stop(self._execution))
+
+    async def _stop(self, execution: Execution) -> None:
+        self._was_ended_by_force = await execution.stop(self._grace_seconds)
 
     async def execute(self, begin: Begin) -> Run:
         """Returns the run as the attempt left it: terminal, or pending for the next, or waiting."""
@@ -88,9 +96,7 @@ class Attempt:
         except StartFailed as error:
             return Ended(Outcome(error=RunError(str(error), ErrorCode.START_FAILED)))
         try:
-            async with self._stopping_on_request(execution):
-                await self._record_output(execution)
-                return await execution.ended()
+            return await self._supervised(execution)
         except (Stopping, asyncio.CancelledError):
             raise
         except Exception:
@@ -100,30 +106,29 @@ class Attempt:
         finally:
             await execution.close()
 
-    @asynccontextmanager
-    async def _stopping_on_request(self, execution: Execution) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(self._stop_when_asked(execution))
-        try:
-            yield
-        except BaseException:
-            watcher.cancel()
-            raise
-        else:
-            # A stop that has begun goes on to what the process left behind.
-            if not self._stop_requested.is_set():
-                watcher.cancel()
-        finally:
-            with suppress(asyncio.CancelledError):
-                await watcher
-
-    async def _stop_when_asked(self, execution: Execution) -> None:
+    async def _supervised(self, execution: Execution) -> Ended:
         limit = self.spec.run.timeout_seconds
+        timer = _after(limit - execution.age_seconds, self.request_stop, StopReason.TIMEOUT) if limit else None
+        self._execution = execution
+        self._stop_if_asked()
         try:
-            async with asyncio.timeout(limit - execution.age_seconds if limit else None):
-                await self._stop_requested.wait()
-        except TimeoutError:
-            self.request_stop(StopReason.TIMEOUT)
-        self._was_ended_by_force = await execution.stop(self._grace_seconds)
+            await self._record_output(execution)
+            ended = await execution.ended()
+            if self._stopping is not None:
+                # A stop that has begun goes on to what the process left behind.
+                await self._stopping
+            return ended
+        finally:
+            self._execution = None
+            if timer is not None:
+                timer.cancel()
+            await self._give_up_stopping()
+
+    async def _give_up_stopping(self) -> None:
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._stopping
 
     async def _record_output(self, execution: Execution) -> None:
         async with aclosing(execution.output()) as batches:
@@ -228,6 +233,10 @@ class Attempt:
             stored = self._before_end(transaction, stored, further)
             stored = transaction.record(stored, further.event_type, further.payload)
         return stored.run
+
+
+def _after(seconds: float, call: Callable[[StopReason], None], reason: StopReason) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(max(seconds, 0), call, reason)
 
 
 def _begin_of(drafts: Sequence[Draft], room: int) -> list[Draft]:

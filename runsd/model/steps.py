@@ -115,6 +115,11 @@ class History:
     begun: dict[str, int] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def emitted(self) -> list[Step]:
+        """The notes of how many events were emitted, the latest last."""
+        return [step for step in self.steps.values() if step.name == EMITTED]
+
     def shown(self) -> list[Step]:
         return [step for step in self.steps.values() if step.kind is not StepKind.VALUE]
 
@@ -171,7 +176,8 @@ class History:
     def _reopen(self, failed_step_id: str) -> None:
         """The step that ended an attempt of the run is tried again, with what came of it; so is what had no end."""
         failure = Failure.of(self, failed_step_id)
-        self.steps.pop(EMITTED, None)
+        for step_id in [step.step_id for step in self.emitted]:
+            del self.steps[step_id]
         for step_id, step in self.steps.items():
             is_expected = step.is_expected and not failure.led_to(step_id)
             if step.state.is_final and not failure.is_tried_again(step):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,11 +21,10 @@ from runsd.adapters.base import AttemptSpec, Ended, Output
 from runsd.adapters.containment import Containment
 from runsd.engine.workflows.calls import error_of_exception, failed_step_of
 from runsd.engine.workflows.operations import SessionOperations
-from runsd.engine.workflows.recorder import emitted
 from runsd.engine.workflows.session import Session
 from runsd.engine.workflows.waits import LINGER_SECONDS, Wait
 from runsd.model.attempt import Outcome, StopReason, stopped_error
-from runsd.model.events import Event, EventType, Stream, log
+from runsd.model.events import Draft, Event, EventType, Stream, log
 from runsd.model.replay import COMPENSATIONS, Nondeterministic, Scope, check_version
 from runsd.model.retry import may_retry
 from runsd.model.run import ErrorCode, Run, RunError
@@ -54,7 +53,7 @@ class Still:
     last_event_id: int
     waits: Sequence[Wait]
     children: Sequence[str]
-    emitted: Mapping[str, int]
+    emitted: Sequence[Draft]
 
     @property
     def reason(self) -> str:
@@ -234,7 +233,7 @@ class WorkflowExecution:
             began = transaction.attempt_began(stored)
             moments.append(after(began, self._spec.run.timeout_seconds))
         if still.emitted:
-            stored = transaction.emit(stored, [emitted(still.emitted)])
+            stored = transaction.emit(stored, still.emitted)
         until = {"until": rfc3339(min(moments))} if moments else {}
         transaction.wait(stored, {"reason": still.reason, **until})
         return True

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from runsd.engine.workflows.calls import inside_step, native
 from runsd.engine.workflows.groups import Branches, execute_group
+from runsd.engine.workflows.recorder import emitted
 from runsd.engine.workflows.session import Session
 from runsd.engine.workflows.steps import (
     execute_approval,
@@ -20,10 +21,11 @@ from runsd.engine.workflows.steps import (
     execute_signal,
     execute_sleep,
 )
-from runsd.model.events import Raw, compact, emitted
+from runsd.model.events import Draft, Raw, compact
+from runsd.model.events import emitted as checked_event
 from runsd.model.replay import COMPENSATIONS, VALUE_PREFIX, Scope
 from runsd.model.run import ErrorCode, RunError
-from runsd.model.steps import EMITTED, Step, StepKind, StepState
+from runsd.model.steps import Step, StepKind, StepState
 from runsd.sdk.workflow import Approval, ApprovalRequest, StepFailed, StepOptions, Strategy
 
 
@@ -35,8 +37,8 @@ class SessionOperations:
         self._loop_thread = threading.get_ident()
         self._compensations: list[tuple[str, Callable[[], Any]]] = []
         self._emitted_bytes = 0
-        recorded = session.history.steps.get(EMITTED)
-        self._emitted_before: dict[str, int] = native(recorded.output_json) if recorded else {}
+        self._notes = session.history.emitted
+        self._emitted_before: dict[str, int] = native(self._notes[-1].output_json) if self._notes else {}
         self._emitting: dict[str, Scope] = {}
 
     def step(self, name: str, call: Callable[[], Any], options: StepOptions) -> Coroutine[Any, Any, Any]:
@@ -149,7 +151,7 @@ class SessionOperations:
 
     def emit(self, event_type: str, payload: Mapping[str, Any]) -> None:
         session = self._session
-        draft = emitted(event_type, dict(payload) if isinstance(payload, Mapping) else payload)
+        draft = checked_event(event_type, dict(payload) if isinstance(payload, Mapping) else payload)
         if len(draft.payload_json) > session.limits.event_bytes:
             raise ValueError(
                 f"the payload of {event_type!r} has {len(draft.payload_json):,} characters as JSON; "
@@ -178,10 +180,10 @@ class SessionOperations:
         self._emitting[scope.prefix] = scope
         return False
 
-    def emitted(self) -> Mapping[str, int]:
-        """By scope, what would be emitted again, since no step comes after it in the record."""
+    def emitted(self) -> list[Draft]:
+        """A note of what would be emitted again, since no step comes after it in the record."""
         last = {prefix: scope.emitted for prefix, scope in self._emitting.items() if scope.emitted_last}
-        return {**self._emitted_before, **last} if last else {}
+        return [emitted({**self._emitted_before, **last}, len(self._notes) + 1)] if last else []
 
     def unordered(self) -> None:
         self._session.enter(Scope(is_ordered=False))

@@ -175,9 +175,9 @@ def started(step_id: str, name: str, kind: StepKind, attempt: int, **more: Any) 
     return _draft(EventType.STEP_STARTED, step_id, name, kind, {"attempt": attempt, **more})
 
 
-def emitted(counts: Mapping[str, int]) -> Draft:
-    """How many events each scope has emitted so far."""
-    return _draft(EventType.STEP_COMPLETED, EMITTED, EMITTED, StepKind.VALUE, {"output": counts})
+def emitted(counts: Mapping[str, int], number: int) -> Draft:
+    """How many events each scope has emitted so far; the `number`-th note of it."""
+    return _draft(EventType.STEP_COMPLETED, f"{EMITTED}#{number}", EMITTED, StepKind.VALUE, {"output": counts})
 
 
 def _draft(event_type: EventType, step_id: str, name: str, kind: StepKind, more: Mapping[str, Any]) -> Draft:
