@@ -140,7 +140,7 @@ def _step_message(step: Step, known: Set[str]) -> run_pb2.Step:
         started_at=timestamp(step.started_at),
         completed_at=timestamp(step.completed_at),
         child_run_id=step.child_run_id,
-        detail=step.detail,
+        detail=step.reason or step.detail,
         until=timestamp(step.until),
     )
 

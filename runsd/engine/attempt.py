@@ -21,9 +21,10 @@ from runsd.adapters import artifacts
 from runsd.adapters.base import AttemptSpec, Ended, Execution, NoRoom, Output, StartFailed
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.schemas import violations
+from runsd.engine.ending import end_run
 from runsd.model.attempt import Ending, Outcome, StopReason, after_interruption, ending, stopped_error
 from runsd.model.errors import Stopping
-from runsd.model.events import Draft, EventType, Stream, decode, encode, log
+from runsd.model.events import TERMINAL_TYPES, Draft, EventType, Stream, decode, encode, log
 from runsd.model.record import Artifact
 from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import RetrySettings
@@ -174,7 +175,8 @@ class Attempt:
         passing(CrashPoint.PROCESS_ENDED)
         collected = await self._collect_artifacts()
         passing(CrashPoint.ARTIFACTS_COLLECTED)
-        rest = self._within_limit(ended.rest)
+        # A workflow counts what it emits itself, and its steps are no output.
+        rest = ended.rest if self.spec.run.kind is RunKind.WORKFLOW else self._within_limit(ended.rest)
         notes = [log(Stream.SYSTEM, f"{line}\n") for line in collected.passed_over]
         if self._was_ended_by_force:
             grace = f"{self._grace_seconds:g} s"
@@ -225,14 +227,18 @@ class Attempt:
         end: Ending = ending(stored.run, outcome, self._retry, transaction.steady_now, random.random())
         if end.output_json:
             transaction.set_output(stored, end.output_json)
-        stored = self._before_end(transaction, stored, end)
-        stored = transaction.record(stored, end.event_type, end.payload)
+        stored = self._end(transaction, stored, end)
         passing(CrashPoint.OUTCOME_STAGED)
         further = after_interruption(stored.run, outcome, self.spec.definition.on_interrupt)
         if further is not None:
-            stored = self._before_end(transaction, stored, further)
-            stored = transaction.record(stored, further.event_type, further.payload)
+            stored = self._end(transaction, stored, further)
         return stored.run
+
+    def _end(self, transaction: Transaction, stored: StoredRun, end: Ending) -> StoredRun:
+        stored = self._before_end(transaction, stored, end)
+        if end.event_type in TERMINAL_TYPES:
+            return end_run(transaction, stored, end.event_type, end.payload)
+        return transaction.record(stored, end.event_type, end.payload)
 
 
 def _after(seconds: float, call: Callable[[StopReason], None], reason: StopReason) -> asyncio.TimerHandle:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
+from runsd.engine.ending import fail_run
 from runsd.engine.places import NONE_AT_ALL, Places
 from runsd.engine.window import WINDOW, Window
 from runsd.model.errors import NotPossible, RunsdError
 from runsd.model.events import EventType
 from runsd.model.record import Documents
-from runsd.model.run import ErrorCode, Run, RunError, RunStatus, error_payload
+from runsd.model.run import ErrorCode, Run, RunError, RunStatus
 from runsd.model.targets import Definition
 from runsd.model.times import MICROSECONDS
 from runsd.store.clock import steady_now
@@ -183,12 +184,12 @@ class Dispatcher:
         if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.steady_now:
             return None
         if run.expires_after is not None and run.expires_after <= transaction.steady_now and run.attempt == 0:
-            _fail(transaction, stored, _expired_error())
+            fail_run(transaction, stored, _expired_error())
             return None
         try:
             definition = self._catalog.definition(run.project, run.target)
         except RunsdError as error:
-            _fail(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
+            fail_run(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
             return None
         return self._started(transaction, stored, queued, definition)
 
@@ -210,7 +211,7 @@ class Dispatcher:
         try:
             definition = self._catalog.definition(run.project, run.target)
         except RunsdError as error:
-            _fail(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
+            fail_run(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
             return None
         age = (transaction.steady_now - transaction.attempt_began(stored)) / MICROSECONDS
         directory = self._catalog.project(run.project).directory
@@ -233,13 +234,9 @@ def _expire_some(transaction: Transaction) -> int:
     for run_id in run_ids:
         stored = transaction.get(run_id)
         if stored.run.status is RunStatus.PENDING:
-            _fail(transaction, stored, _expired_error())
+            fail_run(transaction, stored, _expired_error())
     return len(run_ids)
 
 
 def _expired_error() -> RunError:
     return RunError("the run had not started by the time that was set for it", ErrorCode.EXPIRED)
-
-
-def _fail(transaction: Transaction, stored: StoredRun, error: RunError) -> None:
-    transaction.record(stored, EventType.FAILED, {"error": error_payload(error)})

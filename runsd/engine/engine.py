@@ -135,7 +135,8 @@ def _load_workflow(spec: AttemptSpec) -> Program:
     program = spec.definition.program
     if isinstance(program, Pipeline):
         return pipeline_function(program)
-    assert isinstance(program, PythonCallable)
+    if not isinstance(program, PythonCallable):
+        raise StartFailed(f"{spec.run.target} is not declared any more")
     return cast(Program, _load(spec, program))
 
 

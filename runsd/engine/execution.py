@@ -24,7 +24,7 @@ from runsd.engine.workflows.follow_up import follow_up
 from runsd.model.attempt import Offsets, StopReason
 from runsd.model.errors import Stopping
 from runsd.model.events import EventType
-from runsd.model.run import Run
+from runsd.model.run import Run, RunStatus
 from runsd.model.settings import Settings
 from runsd.model.targets import AdapterKind, RunKind
 from runsd.store.journal import Commit
@@ -157,13 +157,13 @@ class Executor:
             self._clearing.add(directory.clear)
 
     def _on_commit(self, commit: Commit) -> None:
-        waiting = {stored.run.run_id for stored in commit.woken}
+        statuses = {stored.run.run_id: stored.run.status for stored in commit.runs}
         for committed in commit.events:
             if committed.event.event_type == EventType.CANCEL_REQUESTED:
                 attempt = self._attempts.get(committed.run_id)
                 if attempt is not None:
                     attempt.request_stop(StopReason.CANCEL)
-                elif committed.run_id not in waiting:
+                elif statuses[committed.run_id] is RunStatus.RUNNING:
                     self._cancelled_early.add(committed.run_id)
         for stored in commit.runs:
             run = stored.run

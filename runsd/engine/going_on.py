@@ -57,7 +57,7 @@ def _draft(step: Step, from_run_id: str) -> Draft:
         "output": Raw(step.output_json),
         "error": error_payload(step.error) if step.error else None,
         "child_run_id": step.child_run_id,
-        "reason": step.detail if step.state is StepState.SKIPPED else "",
+        "reason": step.reason,
         "from_run_id": from_run_id,
     }
     given = {key: value for key, value in payload.items() if value}

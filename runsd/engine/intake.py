@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from runsd.definitions.catalog import Catalog
 from runsd.engine.checking import checked_request
 from runsd.engine.creating import create_run
+from runsd.engine.ending import cancel_run
 from runsd.engine.going_on import go_on
 from runsd.model.creation import CreateRequest, NewRun
 from runsd.model.errors import FieldViolation, InvalidRequest, NotFound, NotPossible
-from runsd.model.events import EventType
 from runsd.model.record import Documents, Record
 from runsd.model.run import Run, RunStatus
 from runsd.store.store import Store
@@ -135,12 +135,7 @@ def cancellation(run_id: str, reason: str) -> Callable[[Transaction], CancelAnsw
         stored = transaction.get(run_id)
         if stored.run.status.is_terminal:
             return CancelAnswer(False, stored.run)
-        payload = {"reason": reason} if reason else {}
-        if stored.run.status is RunStatus.PENDING:
-            stored = transaction.record(stored, EventType.CANCELLED, payload)
-        elif not stored.run.cancel_requested:
-            stored = transaction.record(stored, EventType.CANCEL_REQUESTED, payload)
-            transaction.wake(stored)
+        stored = cancel_run(transaction, stored, reason)
         return CancelAnswer(True, stored.run)
 
     return change

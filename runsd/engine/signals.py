@@ -99,7 +99,7 @@ def _decision(run_id: str, decision: Decision) -> Callable[[Transaction], Run]:
     def change(transaction: Transaction) -> Run:
         stored = transaction.get(run_id)
         history = _history(transaction, stored)
-        if decision.idempotency_key in {d.get("idempotency_key") for d in history.decisions.values()} - {None}:
+        if decision.idempotency_key in history.decision_keys:
             return stored.run
         _check_open(stored.run, "has nothing left to decide")
         asked = _open_approval(history, decision.name, run_id)

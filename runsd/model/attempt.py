@@ -53,6 +53,8 @@ class Outcome:
     progressed: bool = False
     # A cancellation that came while it ended changes nothing any more.
     is_past_cancelling: bool = False
+    # It counted on a further attempt, and has not undone its steps.
+    is_not_undone: bool = False
     # The step whose failure ended a workflow.
     failed_step_id: str = ""
 
@@ -74,6 +76,10 @@ def stopped_error(reason: StopReason, run: Run, output_limit: int) -> RunError:
 
 def ending(run: Run, outcome: Outcome, retry: RetrySettings, now: int, chance: float) -> Ending:
     """The event that ends an attempt. `chance` (0 to 1) spreads the retries."""
+    if run.cancel_requested and outcome.is_not_undone:
+        # The cancellation came in between: a further attempt undoes them.
+        assert outcome.error is not None
+        return Ending(EventType.RETRYING, {"attempt": run.attempt, "error": error_payload(outcome.error)})
     if run.cancel_requested and not outcome.is_past_cancelling:
         return Ending(EventType.CANCELLED, _with_exit_code({"attempt": run.attempt}, outcome))
     if outcome.error is None:

@@ -137,6 +137,8 @@ TRANSITIONS: dict[tuple[RunStatus | None, str], RunStatus] = {
     (RunStatus.PENDING, EventType.STARTED): RunStatus.RUNNING,
     (RunStatus.PENDING, EventType.FAILED): RunStatus.FAILED,
     (RunStatus.PENDING, EventType.CANCELLED): RunStatus.CANCELLED,
+    # Of a workflow between two attempts: the next one undoes its steps.
+    (RunStatus.PENDING, EventType.CANCEL_REQUESTED): RunStatus.PENDING,
     (RunStatus.RUNNING, EventType.WAITING): RunStatus.WAITING,
     (RunStatus.WAITING, EventType.RESUMED): RunStatus.RUNNING,
     (RunStatus.RUNNING, EventType.COMPLETED): RunStatus.COMPLETED,
@@ -155,8 +157,16 @@ def allows(status: RunStatus, event_type: str) -> bool:
     return status.is_active or (event_type in _BEFORE_START and not status.is_terminal)
 
 
-# Signals are kept, and a run that goes on for another begins with that one's steps.
-_BEFORE_START = frozenset({EventType.SIGNAL, EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_SKIPPED})
+# What is sent to a run is kept, and one that goes on for another begins with that one's steps.
+_BEFORE_START = frozenset(
+    {
+        EventType.SIGNAL,
+        EventType.APPROVAL_DECIDED,
+        EventType.STEP_COMPLETED,
+        EventType.STEP_FAILED,
+        EventType.STEP_SKIPPED,
+    }
+)
 
 
 def advance(run: Run | None, event_type: str, payload: Payload, at: int) -> Run:
@@ -232,7 +242,8 @@ def _resumed(run: Run, payload: Payload, at: int) -> Fields:
 
 
 def _cancel_requested(run: Run, payload: Payload, at: int) -> Fields:
-    return {"cancel_requested": True}
+    # What waits for its next attempt has it at once; what waits for the world is woken.
+    return {"cancel_requested": True} | ({"start_after": None} if run.status is RunStatus.PENDING else {})
 
 
 def _cancelled(run: Run, payload: Payload, at: int) -> Fields:

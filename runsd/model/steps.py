@@ -70,6 +70,8 @@ class Step:
     completed_at: int | None = None
     child_run_id: str = ""
     detail: str = ""
+    # Why it was left out.
+    reason: str = ""
     until: int | None = None
     # The event that a signal step took.
     signal_event_id: int = 0
@@ -108,6 +110,8 @@ class History:
     signals: list[Signal] = field(default_factory=list)
     asked: dict[str, ApprovalAsked] = field(default_factory=dict)
     decisions: dict[str, Payload] = field(default_factory=dict)
+    # Of all decisions, also those of approvals that were asked for anew.
+    decision_keys: set[str] = field(default_factory=set)
     truncated: bool = False
     # Whether a step was completed since the run was last interrupted or retried.
     progressed: bool = False
@@ -140,6 +144,7 @@ class History:
         elif kind == EventType.APPROVAL_DECIDED:
             payload = decode(event.payload_json)
             self.decisions[payload["step_id"]] = payload
+            self.decision_keys.update(key for key in [payload.get("idempotency_key")] if key)
         else:
             self._add_lifecycle(event)
 
@@ -264,7 +269,7 @@ def fold_step(before: Step | None, event_type: str, payload: Payload, at: int) -
         return _failed(step, payload, at)
     is_expected = payload.get("expected", step.is_expected)
     reason = payload.get("reason", "")
-    return replace(step, state=StepState.SKIPPED, completed_at=at, detail=reason, until=None, is_expected=is_expected)
+    return replace(step, state=StepState.SKIPPED, completed_at=at, reason=reason, until=None, is_expected=is_expected)
 
 
 def _new(payload: Payload) -> Step:

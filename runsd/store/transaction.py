@@ -199,6 +199,15 @@ class Transaction:
         fresh = [Event(*row[2:]) for row in staged if row[3] in HISTORY_EVENT_TYPES]
         return [*(event_from_row(row) for row in rows), *fresh]
 
+    def has_open_children(self, stored: StoredRun) -> bool:
+        """Whether runs below it have not ended, apart from those that this batch creates."""
+        row = self.connection.execute(
+            "SELECT 1 FROM runs WHERE parent_run_id = ? AND parent_run_id <> '' "
+            "AND status IN ('pending', 'running', 'waiting') LIMIT 1",
+            (stored.run.run_id,),
+        ).fetchone()
+        return row is not None
+
     def last_event(self, stored: StoredRun) -> Event:
         """Of a run that an earlier transaction ended."""
         row = self.connection.execute(

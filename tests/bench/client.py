@@ -17,7 +17,7 @@ from runsd_client.proto import runs_pb2, runs_pb2_grpc
 
 from tests.bench.closed_loop import rate, run_loop
 from tests.bench.peer import answer_calls
-from tests.bench.project import EVENTS, LINES, NOTHING
+from tests.bench.project import EVENTS, LINES, NOTHING, STEPS
 from tests.bench.server import CHANNEL_OPTIONS
 from tests.bench.subscribers import follow_all
 from tests.bench.watching import current_position, wait_for_endings, watched_endings
@@ -101,6 +101,24 @@ class Client:
             await endings.of(answer.run.run_id)
             return count / (time.perf_counter() - begin)
 
+    async def steps_per_second(self, count: int) -> float:
+        """From create to the terminal event of a workflow of `count` steps."""
+        async with watched_endings(self._daemon) as endings:
+            begin = time.perf_counter()
+            request = runs_pb2.CreateRunRequest(target=STEPS, input_json=str(count))
+            answer = await self._daemon.CreateRun(request)
+            await endings.of(answer.run.run_id)
+            return count / (time.perf_counter() - begin)
+
+    async def drained_per_second(self, target: str, count: int) -> float:
+        """From the call that creates `count` runs at once, at most 1000, to the end of the last."""
+        position = await current_position(self._daemon)
+        requests = [_request(target)] * count
+        begin = time.perf_counter()
+        await self._daemon.BatchCreateRuns(runs_pb2.BatchCreateRunsRequest(requests=requests))
+        await wait_for_endings(self._daemon, position, count)
+        return count / (time.perf_counter() - begin)
+
 
 def _request(target: str) -> runs_pb2.CreateRunRequest:
     return runs_pb2.CreateRunRequest(target=target, name="bench", input_json=INPUT)
@@ -128,6 +146,8 @@ async def main(daemon_address: str, noop_address: str) -> None:
                 "live": client.live_events,
                 "replay": client.replayed_events,
                 "lines": client.lines_per_second,
+                "steps": client.steps_per_second,
+                "drained": client.drained_per_second,
                 "follow": partial(follow_all, daemon_address),
             }
         )

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 
 from tests.bench.rounds import Rounds, median
 
+BARE_CALL = "no-op call"
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
+    """`is_a_must`: not met, something is wrong rather than slow."""
+
     text: str
     is_met: bool
+    is_a_must: bool = False
 
 
 @dataclass(frozen=True, slots=True)

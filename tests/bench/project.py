@@ -9,6 +9,11 @@ EVENTS = "task:events"
 TRUE = "task:true"
 LINES = "task:lines"
 EVENT_TYPE = "bench.tick"
+STEPS = "workflow:steps"
+ONE_STEP = "workflow:one-step"
+# The same, so many at a time.
+AT_A_TIME = 32
+FEW_ONE_STEP = "workflow:few-one-step"
 
 _RUNS_TOML = """
 [project]
@@ -23,7 +28,7 @@ command = ["seq", "{lines}"]
 """
 
 _TASKS = f"""
-from runsd import task
+from runsd import task, workflow
 
 
 @task(adapter="inprocess")
@@ -35,6 +40,26 @@ async def nothing(ctx):
 def events(ctx):
     for number in range(ctx.input):
         ctx.emit("{EVENT_TYPE}", {{"number": number}})
+
+
+async def no_operation():
+    return None
+
+
+@workflow
+async def steps(ctx, count):
+    for number in range(count):
+        await ctx.step("step", no_operation)
+
+
+@workflow
+async def one_step(ctx, input):
+    await ctx.step("step", no_operation)
+
+
+@workflow(max_concurrent={AT_A_TIME})
+async def few_one_step(ctx, input):
+    await one_step(ctx, input)
 """
 
 

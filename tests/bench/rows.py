@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import partial
 
 from tests.bench.client import DAEMON, NOOP
-from tests.bench.figures import Figure, at_least, at_most, compared
+from tests.bench.figures import BARE_CALL, Figure, at_least, at_most, compared
 from tests.bench.project import NOTHING, TRUE
 from tests.bench.rounds import Rounds, interleaved
 from tests.bench.sizes import OUTSTANDING
 from tests.bench.stage import Stage
+from tests.bench.workflow_rows import workflow_runs, workflow_steps
 
 CREATE_RATIO = 0.4
 LINES_PER_SECOND = 300_000
 IDLE_MIB = 80
-BARE_CALL = "no-op call"
 BARE_SPAWN = "spawn loop"
 
 Row = Callable[[Stage], Awaitable[list[Figure]]]
@@ -24,7 +24,7 @@ Row = Callable[[Stage], Awaitable[list[Figure]]]
 
 async def inprocess(stage: Stage) -> list[Figure]:
     runs = partial(stage.client.call, "runs", NOTHING, OUTSTANDING, stage.sizes.window_seconds)
-    rounds = await interleaved(stage.sizes.rounds, runs, _noop_creates(stage))
+    rounds = await interleaved(stage.sizes.rounds, runs, stage.bare_calls())
     return [compared("in-process runs, create to end", "runs/s", rounds, BARE_CALL)]
 
 
@@ -63,7 +63,7 @@ async def lines(stage: Stage) -> list[Figure]:
 
 async def creates_busy(stage: Stage) -> list[Figure]:
     creates = partial(stage.client.call, "busy_creates", OUTSTANDING, stage.sizes.window_seconds)
-    rounds = await interleaved(stage.sizes.rounds, creates, _noop_creates(stage))
+    rounds = await interleaved(stage.sizes.rounds, creates, stage.bare_calls())
     return [compared(f"creates, {OUTSTANDING} outstanding, runs executing", "creates/s", rounds, BARE_CALL)]
 
 
@@ -79,7 +79,7 @@ async def latency(stage: Stage) -> list[Figure]:
 
 async def creates(stage: Stage) -> list[Figure]:
     ours = partial(stage.client.call, "creates", DAEMON, OUTSTANDING, stage.sizes.window_seconds)
-    rounds = await interleaved(stage.sizes.rounds, ours, _noop_creates(stage))
+    rounds = await interleaved(stage.sizes.rounds, ours, stage.bare_calls())
     return [compared(f"creates, {OUTSTANDING} outstanding", "creates/s", rounds, BARE_CALL, CREATE_RATIO)]
 
 
@@ -91,13 +91,11 @@ async def memory(stage: Stage) -> list[Figure]:
     ]
 
 
-def _noop_creates(stage: Stage) -> Callable[[], Awaitable[float]]:
-    return partial(stage.client.call, "creates", NOOP, OUTSTANDING, stage.sizes.window_seconds / 2)
-
-
 # In this order: runs that only queue come last, so that no other row meets them.
 ROWS: dict[str, Row] = {
     "inprocess": inprocess,
+    "workflow-steps": workflow_steps,
+    "workflow-runs": workflow_runs,
     "process": process,
     "events": events,
     "lines": lines,

@@ -51,7 +51,7 @@ async def _subscribers(daemon: Server, stub: RunsAsyncStub) -> list[Figure]:
         answers = await asyncio.gather(*(client.call("follow", run_id, each, sha256) for client in clients))
     intact = sum(count for count, _ in answers)
     seconds = max(at for _, at in answers) - await _started_at(stub, run_id)
-    goal = Goal("all", intact == SUBSCRIBERS)
+    goal = Goal("all", intact == SUBSCRIBERS, is_a_must=True)
     return [
         Figure(f"{SUBSCRIBERS} subscribers of {LINE_COUNT:,} lines: saw all, in order", intact, "intact", goal=goal),
         Figure("… from the run's start until the last was done", seconds, "s"),

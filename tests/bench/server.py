@@ -63,10 +63,9 @@ async def started_noop(answer: Path, events: int, directory: Path) -> AsyncItera
 
 @asynccontextmanager
 async def _started(command: list[str], address: str, log: Path) -> AsyncIterator[Server]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSD_")}
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *command, env=environment, stdout=errors, stderr=errors
+            sys.executable, "-m", *command, env=plain_environment(), stdout=errors, stderr=errors
         )
     try:
         await _wait_until_serving(process, address, log)
@@ -75,15 +74,20 @@ async def _started(command: list[str], address: str, log: Path) -> AsyncIterator
         await _stop(process, log)
 
 
+def plain_environment() -> dict[str, str]:
+    """Ours, without settings that somebody gave a daemon of theirs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RUNSD_")}
+
+
 async def _stop(process: Process, log: Path) -> None:
     """Whoever failed for want of the server learns here why it was gone."""
     if process.returncode is not None:
-        raise ServerFailed(f"ended by itself, or by somebody else, with {process.returncode}: {_end_of(log)}")
+        raise ServerFailed(f"ended by itself, or by somebody else, with {process.returncode}: {end_of(log)}")
     process.send_signal(signal.SIGTERM)
     await process.wait()
 
 
-def _end_of(log: Path) -> str:
+def end_of(log: Path) -> str:
     return log.read_text(errors="replace")[-SHOWN_CHARACTERS:]
 
 
@@ -97,4 +101,4 @@ async def _wait_until_serving(process: Process, address: str, log: Path) -> None
             waiting.cancel()
         await asyncio.gather(ready, ended, return_exceptions=True)
     if not is_ready:
-        raise ServerFailed(_end_of(log))
+        raise ServerFailed(end_of(log))

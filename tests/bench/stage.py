@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tests.bench.client import NOOP
 from tests.bench.peer import Peer, started_peer
 from tests.bench.project import write_project
+from tests.bench.rounds import Measure
 from tests.bench.server import Server, started_daemon, started_noop
-from tests.bench.sizes import Sizes
+from tests.bench.sizes import OUTSTANDING, Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,10 @@ class Stage:
     idle_mib: float
     client: Peer
     spawner: Peer
+
+    def bare_calls(self, outstanding: int = OUTSTANDING) -> Measure:
+        """Calls a second of the no-op server: the measure of all calls."""
+        return partial(self.client.call, "creates", NOOP, outstanding, self.sizes.window_seconds / 2)
 
 
 @asynccontextmanager

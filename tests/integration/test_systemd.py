@@ -219,7 +219,7 @@ async def deserter(service: Service, client: AsyncRunsClient, feed: Path) -> Des
         said = await anext(event async for event in client.follow(run_id) if event.event_type == "log")
         deserter = Deserter(service, run_id, int(said.payload["text"]))
         # It told its number just before it became `sleep`.
-        while not deserter.is_alive:
+        while not deserter.is_alive:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
     deserter.assert_is_at_large()
     return deserter

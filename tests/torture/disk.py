@@ -24,6 +24,7 @@ class DiskEvent:
     event_id: int
     event_type: str
     payload_json: str
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class DiskRun:
     attempt: int
     backoff_limit: int
     retry_of: str
+    parent: str
     error_code: str
     input: Any
     output: Any
@@ -88,8 +90,8 @@ def _take(attempt: DiskAttempt, event_type: str, payload: Any) -> None:
 
 def _runs(connection: sqlite3.Connection) -> Iterator[DiskRun]:
     rows = connection.execute(
-        "SELECT run_id, idempotency_key, target, status, attempt, backoff_limit, retry_of_run_id, error_json, "
-        "input_json, output_json FROM runs JOIN documents USING (run_no)"
+        "SELECT run_id, idempotency_key, target, status, attempt, backoff_limit, retry_of_run_id, parent_run_id, "
+        "error_json, input_json, output_json FROM runs JOIN documents USING (run_no)"
     )
     for *plain, error, input_json, output_json in rows:
         code = json.loads(error)["code"] if error else ""
@@ -99,8 +101,8 @@ def _runs(connection: sqlite3.Connection) -> Iterator[DiskRun]:
 
 def _events(connection: sqlite3.Connection) -> Iterator[DiskEvent]:
     rows = connection.execute(
-        "SELECT position, run_id, event_id, event_type, payload_json FROM events JOIN runs USING (run_no) "
-        "ORDER BY position"
+        "SELECT position, run_id, event_id, event_type, payload_json, e.created_at "
+        "FROM events e JOIN runs USING (run_no) ORDER BY position"
     )
     yield from (DiskEvent(*row) for row in rows)
 

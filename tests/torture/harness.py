@@ -15,9 +15,12 @@ from pathlib import Path
 from runsd.store.store import DATABASE
 from tests.torture.checker import Checker
 from tests.torture.disk import Disk, read_ledger
+from tests.torture.flow_judging import FlowJudge, read_steps
+from tests.torture.flows import LEDGER as STEPS
 from tests.torture.judging import Judge
 from tests.torture.killing import Kills, TorturedDaemon, kill_again_and_again, stop
 from tests.torture.load import Load, running_load
+from tests.torture.plan import FLOW
 from tests.torture.project import write_project
 from tests.torture.witness import Watched, Witness
 from tests.torture.work import LEDGER
@@ -38,6 +41,7 @@ class Verdict:
     witness: Witness
     disk: Disk
     judge: Judge
+    flows: FlowJudge
     verified: str
     violations: list[str] = field(default_factory=list)
 
@@ -100,8 +104,10 @@ def _verify(state: Path, *options: str) -> tuple[str, list[str]]:
 def _judged(daemon: TorturedDaemon, cycles: int, seed: int, seconds: float, kills: Kills, witness: Witness) -> Verdict:
     disk = Disk(daemon.state / DATABASE)
     judge = Judge(disk, read_ledger(daemon.directory / "project" / LEDGER))
+    flows = FlowJudge(disk, read_steps(daemon.directory / "project" / STEPS))
     verified, violations = _verify(daemon.state, "--deep")
     violations += [*kills.complaints, *witness.complaints, *Checker(disk, witness).violations()]
     for run in disk.runs.values():
-        violations += (f"{run.run_id} ({run.target}): {fault}" for fault in judge.faults(run))
-    return Verdict(cycles, seed, seconds, kills, witness, disk, judge, verified, violations)
+        faults = [*judge.faults(run), *(flows.faults(run) if run.target == FLOW else ())]
+        violations += (f"{run.run_id} ({run.target}): {fault}" for fault in faults)
+    return Verdict(cycles, seed, seconds, kills, witness, disk, judge, flows, verified, violations)

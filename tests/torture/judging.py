@@ -1,4 +1,7 @@
-"""Each run held against what it was asked to do and what it noted itself doing."""
+"""Each run of a task held against what it was asked to do and what it noted itself doing.
+
+Of a workflow only its attempts; `flow_judging` has its steps.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.torture.disk import Disk, DiskAttempt, DiskRun, Ledger, LedgerAttempt
-from tests.torture.plan import COROUTINE_ONCE, PROCESS
+from tests.torture.plan import COROUTINE_ONCE, FLOW, PROCESS
 from tests.torture.work import STDERR, STDOUT, output, status_of, ticks
 
 # As the daemon has it: this many interruptions are followed by another attempt.
@@ -24,8 +27,12 @@ class Judge:
 
     def faults(self, run: DiskRun) -> Iterator[str]:
         attempts = self._disk.attempts(run.run_id)
+        if run.target == FLOW:
+            self.attempts.update(f"workflow {attempt.ending.removeprefix('run.')}" for attempt in attempts)
         if [attempt.number for attempt in attempts] != list(range(1, run.attempt + 1)):
             yield f"its attempts are {[attempt.number for attempt in attempts]}, the last is {run.attempt}"
+        if run.target == FLOW:
+            return
         yield from self._overlaps(run)
         for attempt in attempts:
             noted = self._ledger.attempts.get((run.run_id, attempt.number), LedgerAttempt())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from runsd.store.store import DATABASE
 from tests.integration.daemon import Daemon
 from tests.torture.project import SETTINGS
 
@@ -17,16 +20,24 @@ EARLY_KILLS = 8
 EARLIEST_SECONDS, LATEST_SECONDS = 0.05, 1.5
 LONGEST_START_SECONDS = 1.0
 _DEFECTS = ("error", "critical")
+_WAITS = (
+    "SELECT run_id, status, w.run_no IS NOT NULL FROM runs LEFT JOIN waits w USING (run_no) "
+    "WHERE status = 'waiting' OR w.run_no IS NOT NULL"
+)
 
 
 @dataclass(slots=True)
 class Kills:
-    """Recovery is from the daemon's launch until it accepts calls, in seconds."""
+    """Recovery is from the daemon's launch until it accepts calls, in seconds.
+
+    `found_waiting`: runs that waited when their daemon was killed, over all kills.
+    """
 
     after_ready: int = 0
     while_starting: int = 0
     recovery: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    found_waiting: int = 0
 
 
 class TorturedDaemon(Daemon):
@@ -70,6 +81,24 @@ async def _kill(daemon: TorturedDaemon, kills: Kills) -> None:
         kills.complaints.append(f"the daemon had ended by itself, with status {daemon.wait()}")
     await asyncio.to_thread(daemon.kill)
     kills.complaints += daemon.keep_log()
+    await asyncio.to_thread(_look_at_waits, daemon.state / DATABASE, kills)
+
+
+def _look_at_waits(file: Path, kills: Kills) -> None:
+    """What a killed daemon left: a row for each waiting run, and for no other."""
+    if not file.exists():
+        return
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        try:
+            rows = connection.execute(_WAITS).fetchall()
+        except sqlite3.OperationalError:
+            return  # killed before it had made its tables
+    kills.found_waiting += sum(status == "waiting" for _, status, _ in rows)
+    kills.complaints += [
+        f"{run_id} is {status} with{'' if has_wait else 'out'} a wait"
+        for run_id, status, has_wait in rows
+        if (status == "waiting") != has_wait
+    ]
 
 
 async def stop(daemon: TorturedDaemon, kills: Kills) -> None:

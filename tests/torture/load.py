@@ -12,7 +12,8 @@ import grpc
 from runsd_client import AsyncRunsClient, NewRun, RetryPolicy, RunsError
 from runsd_client.proto import runs_pb2_grpc
 
-from tests.torture.plan import Wish, wish
+from tests.torture.answering import answer_flow
+from tests.torture.plan import FlowSpec, Wish, wish
 from tests.torture.subscribers import follow_by_client, follow_raw, watch_lifecycles, watch_raw
 from tests.torture.witness import Cancelled, Created, Retried, Witness
 
@@ -116,6 +117,8 @@ class Load:
             self._do(self._cancel(run_id, wanted.cancel_after_seconds))
         if wanted.retried:
             self._do(self._retry(run_id, wanted))
+        if isinstance(wanted.spec, FlowSpec):
+            self._do(answer_flow(self._client, run_id, wanted, self._witness))
 
     async def _send(self, wanted: Wish) -> str:
         acknowledged = self._witness.created.setdefault(wanted.key, [])
@@ -147,6 +150,10 @@ class Load:
             return
         key = f"{wanted.key}-again"
         self._witness.wishes[key] = wanted
-        answer = await self._client.retry(run_id, idempotency_key=key)
-        self._witness.retried.append(Retried(run_id, answer.run.run_id, key))
+        # What compensations have undone cannot be gone on with.
+        goes_on = isinstance(wanted.spec, FlowSpec) and not wanted.spec.undo
+        answer = await self._client.retry(run_id, idempotency_key=key, from_failed_step=goes_on)
+        self._witness.retried.append(Retried(run_id, answer.run.run_id, key, goes_on))
         self._witness.made(answer.run.run_id)
+        if isinstance(wanted.spec, FlowSpec):
+            await answer_flow(self._client, answer.run.run_id, wanted, self._witness)

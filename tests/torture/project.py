@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.torture import work
+from tests.torture import flows, work
 
 PROJECT_ID = "torture"
 SETTINGS = """
@@ -21,7 +21,7 @@ jitter = 0.0
 _RUNS_TOML = f"""
 [project]
 id = "{PROJECT_ID}"
-modules = ["torture_tasks"]
+modules = ["torture_tasks", "torture_flows"]
 
 [tasks.process]
 command = ["{sys.executable}", "-S", "-E", "work.py"]
@@ -75,3 +75,4 @@ def write_project(directory: Path) -> None:
     (directory / "runs.toml").write_text(_RUNS_TOML)
     (directory / "torture_tasks.py").write_text(_TASKS)
     shutil.copy(work.__file__, directory / "work.py")
+    shutil.copy(flows.__file__, directory / "torture_flows.py")

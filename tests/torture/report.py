@@ -29,6 +29,7 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "creates acknowledged, of them duplicates", f"{len(answers):,}, {sum(a.duplicate for a in answers):,}"
     yield "keys, runs", f"{len(witness.wishes):,}, {len(disk.runs):,}"
     yield "retries, cancels acknowledged", f"{len(witness.retried):,}, {len(witness.cancelled):,}"
+    yield from _flow_rows(verdict)
     for name, count in sorted(runs_by_kind_and_status(disk).items()):
         yield f"  runs: {name}", f"{count:,}"
     for name, count in sorted(verdict.judge.attempts.items()):
@@ -44,3 +45,18 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield f"  made again after {name}", f"{count:,}"
     yield "notes of runsd verify", str(sum(line.startswith("note:") for line in verdict.verified.splitlines()))
     yield "violations", str(len(verdict.violations))
+
+
+def _flow_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    kills, witness, counts = verdict.kills, verdict.witness, verdict.flows.counts
+    yield "found waiting at kills, gone on with", f"{kills.found_waiting:,}, {counts['resumed']:,}"
+    yield "signals and decisions sent", f"{len(witness.signalled):,}, {len(witness.decided):,}"
+    yield "  refused, since too late", f"{_refused(verdict):,}"
+    yield "steps begun, of them again", f"{counts['begun']:,}, {counts['begun again']:,}"
+    for name in ("completed", "failed", "skipped", "copied"):
+        yield f"  steps: {name}", f"{counts[name]:,}"
+
+
+def _refused(verdict: Verdict) -> int:
+    signals = sum(sent.is_new is None for sent in verdict.witness.signalled)
+    return signals + sum(not decided.is_taken for decided in verdict.witness.decided)

@@ -21,4 +21,8 @@ async def test_daemon_killed_again_and_again_loses_nothing(tmp_path: Path) -> No
     assert sum(run.target == PROCESS for run in verdict.disk.runs.values()) > 10
     assert verdict.judge.attempts["in-process interrupted"] > 0
     assert verdict.judge.bytes_compared > 10_000
+    assert verdict.judge.attempts["workflow interrupted"] > 0
+    assert verdict.kills.found_waiting > 0
+    assert verdict.flows.counts["completed"] > 100
+    assert verdict.flows.counts["begun again"] > 0
     assert sum(len(following.seen) for following in verdict.witness.followings) > 100

@@ -58,6 +58,27 @@ class Retried:
     run_id: str
     new_run_id: str
     key: str
+    from_failed_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """`is_new` None: the run had ended, and the signal was refused."""
+
+    run_id: str
+    key: str
+    payload: str
+    is_new: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """`is_taken`: acknowledged; else it came too late, or another had been there before."""
+
+    run_id: str
+    by: str
+    approved: bool
+    is_taken: bool
 
 
 @dataclass(slots=True)
@@ -66,6 +87,8 @@ class Witness:
     created: dict[str, list[Created]] = field(default_factory=dict)
     cancelled: list[Cancelled] = field(default_factory=list)
     retried: list[Retried] = field(default_factory=list)
+    signalled: list[Signalled] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
     followings: list[Following] = field(default_factory=list)
     watched: list[Watched] = field(default_factory=list)
     watched_lifecycles: list[Watched] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,13 @@ class Children:
             return stored
 
         self._recorder.add(entry)
+
+    def cancel_all(self, run_ids: Iterable[str]) -> None:
+        """They are awaited from now on by `all_ended`."""
+        for run_id in run_ids:
+            if run_id not in self._awaited:
+                self._awaited[run_id] = None
+                self.cancel(run_id)
 
     async def all_ended(self) -> None:
         for run_id in self.awaited:

@@ -123,9 +123,13 @@ class WorkflowExecution:
             if await self._has_let_go():
                 return Ended(WAITING)
             outcome = self._body_outcome()
+            if outcome.error is not None:
+                session.children.cancel_all(session.left_children())
             await session.children.all_ended()
             if self._is_final(outcome):
                 await self._compensate()
+            elif outcome.error is not None:
+                outcome = replace(outcome, is_not_undone=True)
             rest = session.recorder.take_rest()
             if rest is None:
                 await session.recorder.durable()
@@ -208,6 +212,9 @@ class WorkflowExecution:
         for _ in range(SETTLED_ROUNDS):
             await asyncio.sleep(0)
         if session.waits.generation != generation or not self._only_waits():
+            return False
+        if all(wait.is_of_replay for wait in session.waits.waiting):
+            session.never_cancels(session.waits.waiting[0].key[1])
             return False
         with session.recorder.held():
             has_let_go = await self._store.journal.insist(partial(self._wait, still=self._seen()))

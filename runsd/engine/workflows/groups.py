@@ -57,7 +57,7 @@ async def _execute(session: Session, place: Place, branches: Branches) -> Any:
         assert recorded is not None
         return await _branch_task(session, branches, int(recorded.output_json))
     if recorded is not None and recorded.state is StepState.SKIPPED:
-        await session.until_cancelled()
+        await session.until_cancelled(place.step_id)
     if recorded is None:
         session.begin(place)
         session.recorder.started(place.step_id, place.name, place.kind, 1)

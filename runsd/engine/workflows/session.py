@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from runsd.engine.workflows.calls import inside_step
 from runsd.engine.workflows.children import Children
 from runsd.engine.workflows.recorder import Recorder
-from runsd.engine.workflows.waits import Waits
+from runsd.engine.workflows.waits import Wait, Waits
 from runsd.model.events import Event, EventType
 from runsd.model.replay import COMPENSATIONS, Nondeterministic, Replay, Scope
 from runsd.model.run import ErrorCode, Run, RunError
@@ -95,6 +95,11 @@ class Session:
     def _deviates(self, error: Nondeterministic) -> None:
         self.fail(RunError(f"the workflow no longer goes by its record: {error}", ErrorCode.NONDETERMINISTIC))
 
+    def never_cancels(self, step_id: str) -> None:
+        self._deviates(
+            Nondeterministic(f"step {step_id!r} is recorded as cancelled, and the workflow does not cancel it")
+        )
+
     def fail(self, error: RunError) -> None:
         """Ends the run whatever its code does about it."""
         self.fault = self.fault or error
@@ -114,13 +119,13 @@ class Session:
         if recorded is not None and recorded.state is StepState.FAILED:
             raise failure(recorded.step_id, recorded.kind, recorded.error)
         if recorded is not None and recorded.state is StepState.SKIPPED:
-            await self.until_cancelled()
+            await self.until_cancelled(recorded.step_id)
         self.begin(place)
         return await self._live_work(place, work)
 
-    async def until_cancelled(self) -> None:
+    async def until_cancelled(self, step_id: str) -> None:
         """Of a step that was cancelled: what it was cancelled for is about to happen again."""
-        await asyncio.get_running_loop().create_future()
+        await self.waits.wait(Wait((StepKind.VALUE, step_id)))
 
     def begin(self, place: Place) -> None:
         """To be asked before anything is done that the record does not know. Raises CancelledError."""
@@ -160,6 +165,11 @@ class Session:
         self.is_cancelled = True
         for task in self._live:
             task.cancel()
+
+    def left_children(self) -> list[str]:
+        """Runs that the record says are awaited, and whose steps may not have been reached again."""
+        steps = self.history.steps.values()
+        return [step.child_run_id for step in steps if step.kind is StepKind.RUN and step.state is StepState.WAITING]
 
     def learn(self, events: Iterable[Event]) -> None:
         """Signals and decisions that came; those that are known already are passed over."""

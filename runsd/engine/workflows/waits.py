@@ -34,7 +34,14 @@ class Wait:
     @property
     def reason(self) -> str:
         kind, name = self.key
+        if self.is_of_replay:
+            return f"what ended {name}"
         return kind.value if kind is StepKind.SLEEP else f"{kind.value} {name}"
+
+    @property
+    def is_of_replay(self) -> bool:
+        """Of a step that the record says was cancelled: it waits for the workflow to cancel it again."""
+        return self.key[0] is StepKind.VALUE
 
     @property
     def lingers(self) -> bool:

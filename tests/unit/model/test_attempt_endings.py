@@ -58,7 +58,9 @@ def test_interruption_is_no_failure_of_the_work() -> None:
     first = ending(RUN, INTERRUPTED, RETRY, now=0, chance=0.5)
     assert first.event_type is EventType.INTERRUPTED
     assert "start_after" not in first.payload
-    again = ending(replace(RUN, attempt=3, interruptions=2, fruitless_interruptions=2), INTERRUPTED, RETRY, now=0, chance=0.5)
+    again = ending(
+        replace(RUN, attempt=3, interruptions=2, fruitless_interruptions=2), INTERRUPTED, RETRY, now=0, chance=0.5
+    )
     assert from_rfc3339(again.payload["start_after"]) == 2_000_000
 
 

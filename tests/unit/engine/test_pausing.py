@@ -1,0 +1,152 @@
+"""What comes from outside at the very moment at which a workflow is taken into memory or let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runsd.model.events import EventType, decode
+from runsd.model.run import RunStatus
+from runsd.sdk.workflow import WorkflowContext
+from tests.unit.engine.workflow_room import Program, Room, room
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Room]:
+    async with room(tmp_path) as made:
+        yield made
+
+
+async def execute(here: Room, run_id: str, program: Program) -> str:
+    """Takes the run up as often as it was let go for something that has come."""
+    spec = await here.start(run_id)
+    while (outcome := await here.execute(spec, program)).is_waiting:
+        assert await here.store.queries.startable(2**60, 10, ["p"], [], []), "nothing would ever wake it"
+        spec = await here.resume(run_id)
+    assert outcome.error is None, outcome.error
+    return outcome.output_json
+
+
+def just_before_it_waits(here: Room, monkeypatch: pytest.MonkeyPatch, come: Callable[[], Awaitable[Any]]) -> None:
+    """`come` is committed between the decision to let the workflow go and the transaction that does."""
+    insist = here.store.journal.insist
+    has_come = False
+
+    async def interfering(change: Any) -> Any:
+        nonlocal has_come
+        if isinstance(change, partial) and change.func.__name__ == "_wait" and not has_come:
+            has_come = True
+            await come()
+        return await insist(change)
+
+    monkeypatch.setattr(here.store.journal, "insist", interfering)
+
+
+async def test_signal_that_comes_while_it_is_let_go(here: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = await here.create()
+    just_before_it_waits(here, monkeypatch, lambda: here.signal(run_id, "go", "1"))
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        return await ctx.wait_for_signal("go")
+
+    assert await execute(here, run_id, program) == "1"
+
+
+async def test_decision_that_comes_while_it_is_let_go(here: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = await here.create()
+    just_before_it_waits(here, monkeypatch, lambda: here.approve(run_id, "review"))
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        return (await ctx.wait_for_approval("review")).approved
+
+    assert await execute(here, run_id, program) == "true"
+
+
+async def test_deadline_that_is_met_while_it_is_let_go(here: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes on meanwhile is held back, and done again."""
+    run_id = await here.create()
+    executed: list[int] = []
+    just_before_it_waits(here, monkeypatch, lambda: asyncio.sleep(0.3))
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        await ctx.sleep(0.25)
+        await ctx.step("once", lambda: executed.append(1))
+
+    await execute(here, run_id, program)
+    assert executed == [1]
+    types = [event.event_type for event in await here.events(run_id)]
+    assert types.count("step.completed") == 2
+
+
+async def test_cancellation_that_comes_while_it_is_let_go(here: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = await here.create()
+    asked = asyncio.Event()
+
+    async def ask() -> None:
+        await here.record(run_id, EventType.CANCEL_REQUESTED, {})
+        asked.set()
+
+    just_before_it_waits(here, monkeypatch, ask)
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        return await ctx.wait_for_signal("go")
+
+    spec = await here.start(run_id)
+    execution = await here.begin(spec, program)
+    # As whoever supervises it does when it sees the request.
+    await asked.wait()
+    await execution.stop(1)
+    outcome = (await execution.ended()).outcome
+    await execution.close()
+    assert not outcome.is_waiting and outcome.error is not None
+    assert (await here.store.queries.run(run_id)).status is RunStatus.RUNNING
+
+
+@pytest.mark.parametrize("is_fresh", [True, False])
+async def test_signal_that_comes_before_it_is_in_memory_is_noticed_at_once(here: Room, is_fresh: bool) -> None:
+    """While it is busy it is not let go, which would bring the signal to light as well."""
+    run_id = await here.create()
+    noticed = asyncio.Event()
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        async def notice() -> None:
+            await ctx.wait_for_signal("go")
+            noticed.set()
+
+        await ctx.parallel(notice(), ctx.step("busy", noticed.wait))
+
+    if not is_fresh:
+        await here.signal(run_id, "other")
+    spec = await here.start(run_id)
+    await here.signal(run_id, "go")
+    outcome = await asyncio.wait_for(here.execute(spec, program), 30)
+    assert outcome.error is None
+
+
+async def test_what_is_told_before_the_end_of_a_branch_is_told_once(here: Room) -> None:
+    run_id = await here.create()
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        async def branch(name: str) -> None:
+            ctx.emit("begun", {"name": name})
+            await ctx.step(name, lambda: None)
+            ctx.emit("ended", {"name": name})
+
+        for name in ("one", "two", "three"):
+            await ctx.parallel(branch(name), ctx.wait_for_signal(name), name=name)
+
+    spec = await here.start(run_id)
+    for name in ("one", "two", "three"):
+        assert (await here.execute(spec, program)).is_waiting
+        await here.signal(run_id, name)
+        spec = await here.resume(run_id)
+    assert (await here.execute(spec, program)).error is None
+    told = [event for event in await here.events(run_id) if event.event_type in ("begun", "ended")]
+    assert [(event.event_type, decode(event.payload_json)["name"]) for event in told] == [
+        (event_type, name) for name in ("one", "two", "three") for event_type in ("begun", "ended")
+    ]  # fmt: skip
