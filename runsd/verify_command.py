@@ -38,7 +38,7 @@ def _flat(counts: Counts) -> Iterator[tuple[str, int]]:
     yield "runs", counts.runs.total()
     for status, count in sorted(counts.runs.items()):
         yield f"  {status}", count
-    for name in ("events", "attempts", "artifacts", "idempotency_keys", "log_bytes"):
+    for name in ("events", "attempts", "artifacts", "idempotency_keys", "steps", "log_bytes"):
         yield name.replace("_", " "), getattr(counts, name)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Function = TypeVar("Function", bound=Callable[..., Any])
     WorkflowFunction = TypeVar("WorkflowFunction", bound=Callable[[WorkflowContext, Any], Awaitable[Any]])
 
-ATTRIBUTE = "__runsd_declaration__"
+ATTRIBUTE = "__runsd_declarations__"
 
 
 class Declaration:
@@ -112,5 +112,7 @@ def _decorator(kind: str, id: Any, options: Mapping[str, object]) -> Any:
 
 def _declare(kind: str, function: Any, id: str | None, options: dict[str, object]) -> Any:
     chosen = function.__name__.replace("_", "-") if id is None else id
-    setattr(function, ATTRIBUTE, Declaration(kind, chosen, options))
+    # A function may be declared more than once, under different ids.
+    earlier = getattr(function, ATTRIBUTE, ())
+    setattr(function, ATTRIBUTE, (*earlier, Declaration(kind, chosen, options)))
     return function

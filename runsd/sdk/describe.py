@@ -56,7 +56,7 @@ def _describe(directory: str, references: list[str]) -> dict[str, Any]:
             module, colon, qualname = reference.partition(":")
             loaded = import_module(module)
             if not colon:
-                declared.extend(_described(name, function, loaded) for name, function in _declared(loaded))
+                declared.extend(_described(name, declaration, loaded) for name, declaration in _declared(loaded))
             else:
                 workflow_faults[reference] = _workflow_fault(find(loaded, qualname))
         except BaseException as error:  # noqa: BLE001 - a module may raise anything, SystemExit too
@@ -64,19 +64,23 @@ def _describe(directory: str, references: list[str]) -> dict[str, Any]:
     return {"declared": declared, "workflow_faults": workflow_faults, "errors": errors}
 
 
-def _declared(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    """Each function once, under its own name if it has more than one."""
+def _declared(module: ModuleType) -> Iterator[tuple[str, Declaration]]:
+    """Each function by one name, its own if it has more than one, with each of its declarations."""
     names: dict[int, str] = {}
     for name, value in vars(module).items():
-        declared = isinstance(getattr(value, "__dict__", {}).get(ATTRIBUTE), Declaration)
-        if declared and (id(value) not in names or name == getattr(value, "__name__", "")):
+        if _declarations(value) and (id(value) not in names or name == getattr(value, "__name__", "")):
             names[id(value)] = name
     for name in names.values():
-        yield name, getattr(module, name)
+        for declaration in _declarations(getattr(module, name)):
+            yield name, declaration
 
 
-def _described(name: str, function: Any, module: ModuleType) -> dict[str, Any]:
-    declaration: Declaration = getattr(function, ATTRIBUTE)
+def _declarations(value: Any) -> tuple[Declaration, ...]:
+    found = getattr(value, "__dict__", {}).get(ATTRIBUTE)
+    return found if isinstance(found, tuple) else ()
+
+
+def _described(name: str, declaration: Declaration, module: ModuleType) -> dict[str, Any]:
     options, faults = {}, {}
     for key, value in declaration.options.items():
         plain = _plain(value)
@@ -93,7 +97,7 @@ def _described(name: str, function: Any, module: ModuleType) -> dict[str, Any]:
         "file": getattr(module, "__file__", None) or "",
         "options": options,
         "faults": faults,
-        "workflow_fault": _workflow_fault(function),
+        "workflow_fault": _workflow_fault(getattr(module, name)),
     }
 
 

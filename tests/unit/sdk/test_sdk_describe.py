@@ -37,8 +37,8 @@ def test_the_decorator_changes_nothing() -> None:
 
     assert sync_data(None) == 1
     assert asyncio.iscoroutinefunction(named)
-    assert vars(sync_data)["__runsd_declaration__"].id == "sync-data"
-    assert vars(named)["__runsd_declaration__"].options == {"timeout_seconds": 5, "env_allowlist": ["A"]}
+    assert vars(sync_data)["__runsd_declarations__"][0].id == "sync-data"
+    assert vars(named)["__runsd_declarations__"][0].options == {"timeout_seconds": 5, "env_allowlist": ["A"]}
 
 
 async def test_the_decorator_of_workflows_changes_nothing() -> None:
@@ -51,8 +51,8 @@ async def test_the_decorator_of_workflows_changes_nothing() -> None:
 
     ctx: Any = None
     assert await content_pipeline(ctx, 1) == 1
-    assert vars(content_pipeline)["__runsd_declaration__"].id == "content-pipeline"
-    declaration = vars(named)["__runsd_declaration__"]
+    assert vars(content_pipeline)["__runsd_declarations__"][0].id == "content-pipeline"
+    (declaration,) = vars(named)["__runsd_declarations__"]
     assert (declaration.kind, declaration.options) == (
         "workflow",
         {"version": "2", "timeout": "1h", "retry": Retry(2)},
@@ -141,6 +141,18 @@ def test_declared_tasks_and_errors_in_one_document(tmp_path: Path) -> None:
     broken, nothing = document["errors"]
     assert (broken["reference"], broken["file"], broken["line"]) == ("broken", str(tmp_path / "broken.py"), 1)
     assert nothing["message"] == "module 'tasks' has no 'nothing'"
+
+
+def test_a_function_may_be_declared_under_several_ids(tmp_path: Path) -> None:
+    code = """
+        from runsd import task
+
+        @task("nightly", timeout_seconds=5)
+        @task("by-hand")
+        def sync(ctx): ...
+    """
+    declared = describe(tmp_path, "twice", twice=code)["declared"]
+    assert [(one["id"], one["qualname"]) for one in declared] == [("by-hand", "sync"), ("nightly", "sync")]
 
 
 def test_an_exception_is_located_in_the_project(tmp_path: Path) -> None:
