@@ -26,7 +26,7 @@ def init(
 ) -> None:
     """Write a small project to start from.
 
-    It has a runs.toml and three tasks that work as they stand. Nothing is overwritten.
+    It has a runs.toml, tasks and workflows that work as they stand. Nothing is overwritten.
     """
     from runsd_client.starter.creation import create_project
 
@@ -41,7 +41,7 @@ def init(
 
 
 def demo() -> None:
-    """See it work: a daemon of its own, four runs, an index to ask.
+    """See it work: a daemon of its own, tasks, an index to ask, and a workflow that outlives a kill.
 
     Everything is in a temporary directory, which is gone afterwards. Takes some seconds.
     """

@@ -6,15 +6,17 @@ A daemon that ends leaves its runs executing, as it should; so they are ended fi
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from runsd_client.demo.interrupts import interrupts_deferred
+from runsd_client.demo.leftovers import end_leftovers
 from runsd_client.errors import RunsError
 from runsd_client.retrying import NO_RETRIES, RetryPolicy
 from runsd_client.sync_client import RunsClient
@@ -32,25 +34,61 @@ class DaemonFailed(Exception):
     """The daemon is not installed, or ended by itself; the message says which."""
 
 
-@dataclass(frozen=True, slots=True)
 class OwnDaemon:
-    """Started, and perhaps not yet ready: the first call of a `client()` waits for that."""
+    """Started, and perhaps not yet ready: the first call of a `client()` waits for that.
 
-    process: subprocess.Popen[bytes]
-    address: str
-    log_file: Path
+    It can be killed and started again on the same state, and its clients go on.
+    """
+
+    def __init__(self, command: Sequence[str], address: str, log_file: Path) -> None:
+        self._command = command
+        self._address = address
+        self._log_file = log_file
+        self._process = _started(command, log_file)
+        self._started_at = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def seconds_since_start(self) -> float:
+        return time.monotonic() - self._started_at
+
+    def kill(self) -> None:
+        """SIGKILL, and it is gone. What its runs execute as processes goes on."""
+        self._process.kill()
+        if (status := self._process.wait()) != -signal.SIGKILL:
+            raise DaemonFailed(f"the daemon had ended already, with status {status}")
+
+    def start_again(self) -> None:
+        with interrupts_deferred():
+            self._process = _started(self._command, self._log_file)
+        self._started_at = time.monotonic()
+
+    def end(self) -> None:
+        """Its runs first; nothing where it is dead already."""
+        if self._process.poll() is None:
+            with suppress(RunsError):
+                _end_runs(self._address)
+        self._process.terminate()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def client(self, project: str) -> RunsClient:
-        return RunsClient(self.address, project=project, retry=_PATIENT, on_retry=self._check_alive)
+        return RunsClient(self._address, project=project, retry=_PATIENT, on_retry=self._check_alive)
 
     def _check_alive(self, error: RunsError, delay: float) -> None:
-        status = self.process.poll()
+        status = self._process.poll()
         if status is not None:
             raise DaemonFailed(f"the daemon ended with status {status}")
 
     def log_tail(self, lines: int = 40) -> str:
         with suppress(OSError):
-            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(self._log_file.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
 
@@ -59,23 +97,23 @@ def own_daemon(project: Path, directory: Path) -> Iterator[OwnDaemon]:
     """Serves `project`, with all that it keeps and its log in `directory`. Raises DaemonFailed."""
     if find_spec("runsd") is None:
         raise DaemonFailed(f"the daemon is not installed for {sys.executable}; try: pip install runsd")
-    address = f"unix:{directory / 'runsd.sock'}"
-    log_file = directory / "daemon.log"
+    address, state_dir = f"unix:{directory / 'runsd.sock'}", directory.resolve() / "state"
     command = [sys.executable, "-P", "-m", "runsd.cli", "serve"]
-    options = ["--project", str(project), "--state-dir", str(directory / "state"), "--listen", address]
-    process: subprocess.Popen[bytes] | None = None
+    options = ["--project", str(project), "--state-dir", str(state_dir), "--listen", address]
+    daemon: OwnDaemon | None = None
     try:
         with interrupts_deferred():
-            process = _start([*command, *options], log_file)
-        yield OwnDaemon(process, address, log_file)
+            daemon = OwnDaemon([*command, *options], address, directory / "daemon.log")
+        yield daemon
     finally:
-        if process is not None:
+        if daemon is not None:
             with interrupts_deferred():
-                _end(process, address)
+                daemon.end()
+                end_leftovers(state_dir)  # of a daemon that was killed and did not come back
 
 
-def _start(command: list[str], log_file: Path) -> subprocess.Popen[bytes]:
-    with log_file.open("wb") as log:
+def _started(command: Sequence[str], log_file: Path) -> subprocess.Popen[bytes]:
+    with log_file.open("ab") as log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -95,18 +133,6 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in outer.items() if not name.startswith("RUNSD_")}
     path = os.pathsep.join(filter(None, (kept.get("PATH", os.defpath), str(Path(sys.executable).parent))))
     return {**kept, "PATH": path, "RUNSD_CANCEL_GRACE_SECONDS": str(_CANCEL_GRACE_SECONDS)}
-
-
-def _end(process: subprocess.Popen[bytes], address: str) -> None:
-    if process.poll() is None:
-        with suppress(RunsError):
-            _end_runs(address)
-    process.terminate()
-    try:
-        process.wait(_END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _end_runs(address: str) -> None:
