@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runsd.model.errors import FieldViolation, InvalidRequest
 from runsd.model.events import Committed, Event
@@ -20,6 +20,7 @@ PAGE_EVENTS = 1000
 PAGE_BYTES = 256 << 10
 # A reader whose filter lets nothing through is told how far it is at least this often.
 TELL_POSITION_EVERY = 1000
+MAX_KNOWN_TYPES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,21 @@ class EventFilter:
 
     event_types: Collection[str] = ()
     targets: Collection[str] = ()
+    # Every event is asked about, and most are of a few types.
+    _known: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def lets_through(self, committed: Committed) -> bool:
         if self.targets and committed.target not in self.targets:
             return False
-        event_type = committed.event.event_type
-        return not self.event_types or any(_matches(event_type, wanted) for wanted in self.event_types)
+        return not self.event_types or self._is_wanted(committed.event.event_type)
+
+    def _is_wanted(self, event_type: str) -> bool:
+        known = self._known.get(event_type)
+        if known is None:
+            known = any(_matches(event_type, wanted) for wanted in self.event_types)
+            if len(self._known) < MAX_KNOWN_TYPES:
+                self._known[event_type] = known
+        return known
 
 
 def _matches(event_type: str, wanted: str) -> bool:

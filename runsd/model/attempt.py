@@ -76,11 +76,11 @@ def stopped_error(reason: StopReason, run: Run, output_limit: int) -> RunError:
 
 def ending(run: Run, outcome: Outcome, retry: RetrySettings, now: int, chance: float) -> Ending:
     """The event that ends an attempt. `chance` (0 to 1) spreads the retries."""
-    if run.cancel_requested and outcome.is_not_undone:
+    if run.cancel_requested and outcome.is_not_undone and not outcome.interrupted:
         # The cancellation came in between: a further attempt undoes them.
         assert outcome.error is not None
         return Ending(EventType.RETRYING, {"attempt": run.attempt, "error": error_payload(outcome.error)})
-    if run.cancel_requested and not outcome.is_past_cancelling:
+    if run.cancel_requested and not (outcome.is_past_cancelling or outcome.is_not_undone):
         return Ending(EventType.CANCELLED, _with_exit_code({"attempt": run.attempt}, outcome))
     if outcome.error is None:
         output = {"output": Raw(outcome.output_json)} if outcome.output_json else {}
@@ -103,7 +103,8 @@ def after_interruption(run: Run, outcome: Outcome, policy: OnInterrupt) -> Endin
     """What follows an interruption: nothing, which is another attempt, or the run's failure."""
     if run.status is not RunStatus.PENDING or not outcome.interrupted:
         return None
-    if outcome.never_began or may_go_on(run, policy):
+    # What is being cancelled has to be undone first, whatever the policy.
+    if outcome.never_began or may_go_on(run, OnInterrupt.RETRY if run.cancel_requested else policy):
         return None
     assert outcome.error is not None
     return Ending(EventType.FAILED, {"attempt": run.attempt, "error": error_payload(outcome.error)})

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Target:
     id: str
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, text: str) -> Target:
         """Raises ValueError with a message for the caller when `text` is no target."""
         kind, colon, id = text.partition(":")

@@ -44,11 +44,11 @@ class WorkflowAdapter:
             session = self._session(spec, await self._history(spec))
         finally:
             missed = self._missed.pop(spec.run.run_id, [])
-        execution = WorkflowExecution(spec, self._store, session, program)
-        self._executing[spec.run.run_id] = execution
+        run_id = spec.run.run_id
+        execution = WorkflowExecution(spec, self._store, session, program, lambda: self._forget(run_id, execution))
+        self._executing[run_id] = execution
         for event in missed:
             execution.notice(event)
-        execution.driving.add_done_callback(lambda _: self._forget(spec.run.run_id, execution))
         return execution
 
     def _forget(self, run_id: str, execution: WorkflowExecution) -> None:
@@ -56,9 +56,7 @@ class WorkflowAdapter:
             del self._executing[run_id]
 
     async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> Execution:
-        """One that is being cancelled goes on with that; any other was interrupted, and begins again."""
-        if spec.run.cancel_requested:
-            return await self.start(spec)
+        """It was interrupted, and begins again: also one that is being cancelled, which has to undo its steps."""
         history = await self._history(spec)
         return InterruptedExecution(history.progressed)
 
@@ -99,4 +97,4 @@ class InterruptedExecution(GoneExecution):
 
     async def ended(self) -> Ended:
         error = RunError("the daemon ended while the workflow was executing in it", ErrorCode.INTERRUPTED)
-        return Ended(Outcome(error=error, interrupted=True, progressed=self._progressed))
+        return Ended(Outcome(error=error, interrupted=True, progressed=self._progressed, is_not_undone=True))

@@ -26,18 +26,33 @@ class CallFailed(Exception):
         self.error = error
 
 
+class _TimeOver(Exception):
+    """Not a TimeoutError, which the function may raise itself."""
+
+
+async def _within(seconds: float | None, result: Awaitable[Any]) -> Any:
+    if seconds is None:
+        return await result
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            return await result
+    except TimeoutError:
+        if deadline.expired():
+            raise _TimeOver(f"did not end within {seconds:g} s") from None
+        raise
+
+
 async def call_step(call: Callable[[], Any], timeout_seconds: float | None, limit: int) -> str:
     """The result as JSON text of at most `limit` characters, empty for None. Raises CallFailed."""
     token = inside_step.set(True)
     try:
-        async with asyncio.timeout(timeout_seconds) as deadline:
-            result = await (call() if getattr(call, "is_coroutine", False) else _in_thread(call))
+        result = await _within(timeout_seconds, call() if getattr(call, "is_coroutine", False) else _in_thread(call))
         text = "" if result is None else dumps(result)
     except asyncio.CancelledError:
         raise
     except BaseException as error:
-        if isinstance(error, TimeoutError) and deadline.expired():
-            raise CallFailed(RunError(f"did not end within {timeout_seconds:g} s", ErrorCode.TIMEOUT)) from None
+        if isinstance(error, _TimeOver):
+            raise CallFailed(RunError(str(error), ErrorCode.TIMEOUT)) from None
         raise CallFailed(error_of_exception(error)) from error
     finally:
         inside_step.reset(token)

@@ -62,7 +62,9 @@ class Still:
 
 
 class WorkflowExecution:
-    def __init__(self, spec: AttemptSpec, store: Store, session: Session, program: Program) -> None:
+    def __init__(
+        self, spec: AttemptSpec, store: Store, session: Session, program: Program, when_over: Callable[[], None]
+    ) -> None:
         self.age_seconds = spec.age_seconds
         self._spec = spec
         self._store = store
@@ -80,16 +82,20 @@ class WorkflowExecution:
         self._check_version()
         self._body: asyncio.Task[Outcome] = asyncio.create_task(self._execute_body(), name="workflow")
         self._body.add_done_callback(lambda _: session.waits.touch())
-        self.driving = asyncio.create_task(self._drive(), name=f"workflow run {spec.run.run_id}")
+        self._ended: Ended | None = None
+        self._over = asyncio.Event()
+        self._when_over = when_over
 
     async def output(self) -> AsyncGenerator[Output, None]:
-        """Nothing: a workflow's events are recorded in the order of its steps."""
-        await asyncio.wait([self.driving])
+        """Nothing: a workflow's events are recorded in the order of its steps. Sees it through to its end."""
+        await self.ended()
         for _ in ():
             yield Output()
 
     async def ended(self) -> Ended:
-        return await self.driving
+        if self._ended is None:
+            self._ended = await self._drive()
+        return self._ended
 
     async def stop(self, grace_seconds: float) -> bool:
         self._session.cancel()
@@ -98,13 +104,13 @@ class WorkflowExecution:
         if was_forced:
             self._is_given_up = True
             self._session.waits.touch()
-        await asyncio.wait([self.driving])
+        await self._over.wait()
         return was_forced
 
     async def close(self) -> None:
-        self._let_go()
-        self.driving.cancel()
-        await asyncio.wait([self.driving, self._body], timeout=CLOSE_SECONDS)
+        if not self._body.done():
+            self._let_go()
+            await asyncio.wait([self._body], timeout=CLOSE_SECONDS)
 
     def notice(self, event: Event) -> None:
         """An event of this run was committed."""
@@ -123,8 +129,7 @@ class WorkflowExecution:
             if await self._has_let_go():
                 return Ended(WAITING)
             outcome = self._body_outcome()
-            if outcome.error is not None:
-                session.children.cancel_all(session.left_children())
+            session.children.cancel_all(session.left_children())
             await session.children.all_ended()
             if self._is_final(outcome):
                 await self._compensate()
@@ -141,6 +146,8 @@ class WorkflowExecution:
         finally:
             self._let_go()
             await session.recorder.close()
+            self._when_over()
+            self._over.set()
 
     def _check_version(self) -> None:
         try:

@@ -167,9 +167,9 @@ class Session:
             task.cancel()
 
     def left_children(self) -> list[str]:
-        """Runs that the record says are awaited, and whose steps may not have been reached again."""
-        steps = self.history.steps.values()
-        return [step.child_run_id for step in steps if step.kind is StepKind.RUN and step.state is StepState.WAITING]
+        """Runs that may still execute although their steps are not reached any more: cancelled, or not got to."""
+        steps = (step for step in self.history.steps.values() if step.kind is StepKind.RUN and step.child_run_id)
+        return [step.child_run_id for step in steps if step.state in (StepState.WAITING, StepState.SKIPPED)]
 
     def learn(self, events: Iterable[Event]) -> None:
         """Signals and decisions that came; those that are known already are passed over."""

@@ -98,10 +98,12 @@ async def test_cancellation_that_comes_while_it_is_let_go(here: Room, monkeypatc
 
     spec = await here.start(run_id)
     execution = await here.begin(spec, program)
-    # As whoever supervises it does when it sees the request.
-    await asked.wait()
-    await execution.stop(1)
-    outcome = (await execution.ended()).outcome
+    async with asyncio.TaskGroup() as group:
+        ending = group.create_task(execution.ended())
+        # As whoever supervises it does when it sees the request.
+        await asked.wait()
+        await execution.stop(1)
+    outcome = ending.result().outcome
     await execution.close()
     assert not outcome.is_waiting and outcome.error is not None
     assert (await here.store.queries.run(run_id)).status is RunStatus.RUNNING
