@@ -26,7 +26,7 @@ from runsd.model.attempt import Ending, Outcome, StopReason, after_interruption,
 from runsd.model.errors import Stopping
 from runsd.model.events import TERMINAL_TYPES, Draft, EventType, Stream, decode, encode, log
 from runsd.model.record import Artifact
-from runsd.model.run import ErrorCode, Run, RunError, RunStatus
+from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import RetrySettings
 from runsd.model.targets import RunKind
 from runsd.store.journal import Journal
@@ -191,9 +191,7 @@ class Attempt:
         facts = {"target": run.target, "attempt": self.spec.run.attempt, "status": run.status.value}
         if run.error is not None:
             facts |= {"code": run.error.code, "error": run.error.message}
-        # What went well is told to whoever watches; a line each would be most of a busy daemon's log.
-        tell = logger.debug if run.status is RunStatus.COMPLETED else logger.info
-        tell("attempt ended", run_id=run.run_id, **facts)
+        logger.info("attempt ended", run_id=run.run_id, **facts)
 
     async def _collect_artifacts(self) -> artifacts.Collected:
         directory = self.spec.directory.artifacts

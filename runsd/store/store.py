@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from runsd.store.tail import Tail
 
 DATABASE = "runsd.db"
 LOCK = "runsd.lock"
+# How long a process may take from its making to the execution of its program.
+STARTING_SECONDS = 2.0
+LOCK_POLL_SECONDS = 0.01
 READERS = 3
 
 
@@ -74,6 +78,30 @@ def _make(directory: Path) -> None:
         ) from error
 
 
+def _take_lock(descriptor: int, directory: Path) -> None:
+    """A process that a killed daemon was just starting has the lock too, until it executes its program."""
+    deadline = time.monotonic() + STARTING_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+            if _executes(holder) or time.monotonic() >= deadline:
+                raise StateDirectoryBusy(
+                    f"{directory} is in use by the runsd with pid {holder or 'unknown'}; "
+                    "stop it, or give another --state-dir"
+                ) from None
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def _executes(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (ValueError, OSError):
+        return False
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Holds the directory's lock; the file names the holder. The kernel frees it if we die."""
@@ -85,13 +113,7 @@ def locked(directory: Path) -> Iterator[None]:
             "make it writable, or give another --state-dir"
         ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
-            raise StateDirectoryBusy(
-                f"{directory} is in use by the runsd with pid {holder}; stop it, or give another --state-dir"
-            ) from None
+        _take_lock(descriptor, directory)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
