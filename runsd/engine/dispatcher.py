@@ -30,6 +30,7 @@ from runsd.store.store import Store
 from runsd.store.transaction import StoredRun, Transaction
 
 EXPIRE_AT_ONCE = 500
+END_AT_ONCE = 256
 # The event loop's clock stands still while the machine sleeps; look at the time at least this often.
 MAX_SLEEP_SECONDS = 60.0
 
@@ -59,12 +60,16 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._next_moment: int | None = 0
         self._is_paused = False
+        # Runs that go on only to end: there may be some; there are some that cannot yet.
+        self._may_end = True
+        self._cannot_end_yet = False
         store.journal.listen(self._on_commit)
 
     def finished(self, queued: Queued) -> None:
         """The run's attempt is over: its place is free."""
         self._places.give_back(queued)
         self._window.reopen([queued])
+        self._may_end = self._may_end or self._cannot_end_yet
         self._wake.set()
 
     def adopted(self, queued: Queued) -> None:
@@ -73,6 +78,7 @@ class Dispatcher:
 
     def limits_changed(self) -> None:
         self._window.forget_lanes()
+        self._may_end = True
         self._wake.set()
 
     def pause(self) -> None:
@@ -88,6 +94,7 @@ class Dispatcher:
             self._wake.clear()
             await self._attend_moments()
             if not self._is_paused:
+                await self._end_what_must()
                 await self._start_what_may()
             await self._sleep()
 
@@ -104,6 +111,7 @@ class Dispatcher:
         now = steady_now()
         for stored in commit.runs:
             run = stored.run
+            self._may_end = self._may_end or (run.cancel_requested and run.status is RunStatus.PENDING)
             if run.status is RunStatus.WAITING and run.start_after is not None:
                 self._expect(run.start_after)
                 self._wake.set()
@@ -119,6 +127,7 @@ class Dispatcher:
                 self._window.offer(Queued.of(stored))
             self._wake.set()
         for stored in commit.woken:
+            self._may_end = self._may_end or stored.run.cancel_requested
             self._window.offer(Queued.of(stored))
             self._wake.set()
 
@@ -134,9 +143,24 @@ class Dispatcher:
         while await self._store.journal.insist(_expire_some) == EXPIRE_AT_ONCE:
             pass
         self._window.look_again()
+        self._may_end = True
         moment = await self._store.queries.next_moment(now)
         if moment is not None:
             self._expect(moment)
+
+    async def _end_what_must(self) -> None:
+        """A run that was asked to end waits for no place: one that has a place may be waiting for its end."""
+        while self._may_end and not self._is_paused:
+            self._may_end = False
+            found = await self._store.queries.ending(steady_now(), END_AT_ONCE, self._project_ids())
+            picked = [queued for queued in found if self._places.takes_to_end(queued)]
+            self._cannot_end_yet = len(picked) < len(found)
+            if picked:
+                await self._claim(picked)
+            self._may_end = self._may_end or (bool(picked) and len(found) == END_AT_ONCE)
+
+    def _project_ids(self) -> list[str]:
+        return [project.id for project in self._catalog.projects]
 
     async def _start_what_may(self) -> None:
         while self._places.free and not self._is_paused:
@@ -154,7 +178,7 @@ class Dispatcher:
         found = await self._store.queries.startable(
             steady_now(),
             limit,
-            [project.id for project in self._catalog.projects],
+            self._project_ids(),
             list(self._window.full_targets),
             list(self._window.busy_keys),
         )

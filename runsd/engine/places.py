@@ -25,6 +25,14 @@ class Places:
     def free(self) -> int:
         return max(self._max_running - self._taken, 0)
 
+    def takes_to_end(self, queued: Queued) -> bool:
+        """A place beyond the limits, unless the target cannot be run at all or the key is busy."""
+        _, key = _lanes(queued)
+        if self._limit_of(queued.project, queued.target) == NONE_AT_ALL or (key and self._busy_keys[key]):
+            return False
+        self.take(queued)
+        return True
+
     def blocking_lanes(self, queued: Queued) -> tuple[str | None, str | None]:
         """The target and the key that keep a run from starting, or None."""
         target, key = _lanes(queued)

@@ -22,7 +22,7 @@ from runsd.model.steps import History
 from runsd.model.targets import RunKind
 from runsd.store.connection import Connection
 from runsd.store.listing import RunFilter, RunPage, list_runs
-from runsd.store.queue import Queued, next_moment, startable
+from runsd.store.queue import Queued, ending, next_moment, startable
 from runsd.store.rows import (
     EVENT_COLUMNS,
     FIRST_STARTED,
@@ -150,6 +150,9 @@ class Queries:
         busy_keys: Sequence[str],
     ) -> list[Queued]:
         return await self._read(lambda c: startable(c, now, limit, projects, full_targets, busy_keys))
+
+    async def ending(self, now: int, limit: int, projects: Sequence[str]) -> list[Queued]:
+        return await self._read(lambda c: ending(c, now, limit, projects))
 
     async def next_moment(self, now: int) -> int | None:
         return await self._read(lambda c: next_moment(c, now))

@@ -50,6 +50,18 @@ def startable(
     return sorted(found)[:limit]
 
 
+def ending(connection: sqlite3.Connection, now: int, limit: int, projects: Sequence[str]) -> list[Queued]:
+    """Runs of these projects that were asked to end and have to go on for it; the oldest first."""
+    return [Queued(*row) for row in connection.execute(_ENDING, (now, now, json_array(projects), limit))]
+
+
+_ENDING = (
+    "SELECT -priority, run_no, run_id, project, target, concurrency_key "
+    "FROM runs INDEXED BY runs_ending LEFT JOIN waits USING (run_no) "
+    "WHERE cancel_requested AND status IN ('pending', 'waiting') "
+    "AND (status = 'pending' AND coalesce(start_after, 0) <= ? OR status = 'waiting' AND wake_at <= ?) "
+    "AND project IN (SELECT value FROM json_each(?)) ORDER BY run_no LIMIT ?"
+)
 _OUTSIDE_LANES = (
     "AND project IN (SELECT value FROM json_each(?)) "
     "AND project || ' ' || target NOT IN (SELECT value FROM json_each(?)) "

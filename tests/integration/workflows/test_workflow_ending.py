@@ -1,0 +1,69 @@
+"""Cancelling workflows where all places are taken: what is to end never waits for what waits for its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from runsd_client import AsyncRunsClient, RunStatus
+
+from tests.integration.daemon import Daemon
+from tests.integration.workflows.harness import killed_and_started, start, until
+
+TWO_PLACES = {"RUNSD_LIMITS_MAX_RUNNING": "2"}
+FAMILIES: dict[str, tuple[int, dict[str, Any], str]] = {
+    "waiting children": (5, {"target": "workflow:signal"}, "run.waiting"),
+    "waiting grandchildren": (3, {"target": "workflow:child", "input": {"target": "workflow:signal"}}, "run.waiting"),
+    "children in all places": (2, {"target": "task:hang"}, "hanging"),
+}
+
+
+async def begun(client: AsyncRunsClient, family: str) -> list[str]:
+    """Ids of the parents, once the lowest run below each is where it stays."""
+    count, input, stays = FAMILIES[family]
+    run_ids = [await start(client, "child", input) for _ in range(count)]
+    for run_id in run_ids:
+        lowest = run_id
+        below: dict[str, Any] | None = input
+        while below is not None:
+            lowest = (await until(client, lowest, "step.started")).payload["child_run_id"]
+            below = below.get("input")
+        await until(client, lowest, stays)
+        await until(client, run_id, "run.waiting")
+    return run_ids
+
+
+async def all_cancelled(client: AsyncRunsClient, run_ids: Sequence[str]) -> None:
+    runs = await asyncio.gather(*(client.wait(run_id, timeout=30) for run_id in run_ids))
+    assert [run.status for run in runs] == [RunStatus.CANCELLED] * len(run_ids)
+    everything: list[Any] = list((await client.list()).data)
+    assert {run.status for run in everything} == {RunStatus.CANCELLED}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_families_are_cancelled_though_all_places_are_taken(
+    make_daemon: Callable[..., Daemon], family: str
+) -> None:
+    daemon = make_daemon(env=TWO_PLACES)
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        run_ids = await begun(client, family)
+        for run_id in run_ids:
+            await client.cancel(run_id)
+        await all_cancelled(client, run_ids)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_they_are_after_a_kill_too(make_daemon: Callable[..., Daemon], family: str) -> None:
+    daemon = make_daemon(env=TWO_PLACES)
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        run_ids = await begun(client, family)
+        for run_id in run_ids:
+            await client.cancel(run_id)
+    async with killed_and_started(daemon) as client:
+        await all_cancelled(client, run_ids)
+    assert daemon.stop() == 0
