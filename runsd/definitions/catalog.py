@@ -45,12 +45,14 @@ class Catalog:
         return definition
 
     def described(self, project_id: str, target: str) -> Definition:
-        """A definition with its problems, to show it. Raises InvalidRequest or NotFound."""
+        """A definition with its problems, to show it. Raises InvalidRequest, NotFound or NotPossible."""
         project = self.project(project_id)
         try:
             key = str(Target.parse(target))
         except ValueError as error:
             raise InvalidRequest([FieldViolation("target", str(error))]) from None
+        if key not in project.definitions and project.unread:
+            raise NotPossible("TARGET_UNREAD", _unread(target, project))
         if key not in project.definitions:
             raise NotFound("target", target, nearest(target, project.definitions, "targets"))
         return project.definitions[key]
@@ -70,3 +72,8 @@ class Catalog:
             return next(iter(self._projects.values()))
         served = ", ".join(sorted(self._projects)) or "none"
         raise InvalidRequest([FieldViolation("project", f"say which project; this daemon serves: {served}")])
+
+
+def _unread(target: str, project: Project) -> str:
+    problems = "; ".join(map(str, project.unread))
+    return f"{target} is not among what could be read of the project; mend this and reload: {problems}"

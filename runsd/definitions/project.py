@@ -66,8 +66,9 @@ def load_project(directory: Path) -> Project:
     for declared in discovered.declared:
         loaded.add_declared(declared)
     loaded.check_targets()
-    problems = (*_problems_of_modules(discovered, directory), *_problems_of_later_tables(file, directory))
-    return Project(file.project.id, directory, dict(sorted(loaded.definitions.items())), problems)
+    unread = tuple(_problems_of_modules(discovered, directory))
+    problems = tuple(_problems_of_later_tables(file, directory))
+    return Project(file.project.id, directory, dict(sorted(loaded.definitions.items())), problems, unread)
 
 
 def _read(path: Path) -> _File:

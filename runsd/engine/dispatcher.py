@@ -203,19 +203,32 @@ class Dispatcher:
         """Marks the run as started, if it is still to be. Committed before anything executes."""
         stored = transaction.get(queued.run_id)
         run = stored.run
+        if run.status is RunStatus.WAITING and not transaction.is_due(stored):
+            return None
         if run.status is RunStatus.WAITING:
-            return self._resumed(transaction, stored, queued) if transaction.is_due(stored) else None
+            return self._resumed(transaction, stored, queued)
         if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.steady_now:
             return None
         if run.expires_after is not None and run.expires_after <= transaction.steady_now and run.attempt == 0:
             fail_run(transaction, stored, _expired_error())
             return None
-        try:
-            definition = self._catalog.definition(run.project, run.target)
-        except RunsdError as error:
-            fail_run(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
+        definition = self._definition(transaction, stored)
+        if definition is None:
             return None
         return self._started(transaction, stored, queued, definition)
+
+    def _definition(self, transaction: Transaction, stored: StoredRun) -> Definition | None:
+        """None: it cannot be run. A broken one is waited for; without any the run has failed."""
+        run = stored.run
+        try:
+            return self._catalog.definition(run.project, run.target)
+        except NotPossible:
+            return None
+        except RunsdError as error:
+            if run.status is RunStatus.WAITING:
+                stored = transaction.resume(stored)
+            fail_run(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
+            return None
 
     def _started(self, transaction: Transaction, stored: StoredRun, queued: Queued, definition: Definition) -> Claimed:
         adapter = definition.adapter.value
@@ -231,12 +244,10 @@ class Dispatcher:
     def _resumed(self, transaction: Transaction, stored: StoredRun, queued: Queued) -> Claimed | None:
         """Goes on with a waiting run."""
         run = stored.run
-        stored = transaction.resume(stored)
-        try:
-            definition = self._catalog.definition(run.project, run.target)
-        except RunsdError as error:
-            fail_run(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
+        definition = self._definition(transaction, stored)
+        if definition is None:
             return None
+        stored = transaction.resume(stored)
         age = (transaction.steady_now - transaction.attempt_began(stored)) / MICROSECONDS
         directory = self._catalog.project(run.project).directory
         documents = transaction.documents(stored)

@@ -12,15 +12,34 @@ from dataclasses import dataclass
 
 from runsd.definitions.schemas import violations
 from runsd.model.documents import checked
-from runsd.model.errors import FieldViolation, InvalidRequest, NotAllowed, NotFound, NotPossible
-from runsd.model.events import Draft, EventType, Payload, Raw, encode
+from runsd.model.errors import (
+    FieldViolation,
+    InvalidRequest,
+    KeyReused,
+    NotAllowed,
+    NotFound,
+    NotPossible,
+    RunsdError,
+)
+from runsd.model.events import Draft, EventType, Payload, Raw, document, encode
 from runsd.model.run import Run
-from runsd.model.steps import ApprovalAsked, History
+from runsd.model.steps import ApprovalAsked, History, Signal
 from runsd.store.store import Store
 from runsd.store.transaction import StoredRun, Transaction
 
 MAX_TEXT = 200
 MAX_COMMENT = 1000
+
+
+class SignalKeyReused(KeyReused):
+    """Of another signal of the same run."""
+
+    def __init__(self, key: str, run_id: str) -> None:
+        super().__init__(key, run_id)
+        self.message = (
+            f"idempotency key {key!r} was used for another signal of run {run_id}; "
+            "send the same signal again, or a new key"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +64,7 @@ class Signals:
         self._payload_limit = payload_limit
 
     async def send(self, run_id: str, name: str, payload_json: str, idempotency_key: str) -> Sent:
-        """Raises InvalidRequest, NotFound, NotPossible, Overloaded, Stopping."""
+        """Raises InvalidRequest, NotFound, NotPossible, KeyReused, Overloaded, Stopping."""
         faults = [
             *_text_faults("name", name, MAX_TEXT, required=True),
             *_text_faults("idempotency_key", idempotency_key, MAX_TEXT),
@@ -86,7 +105,10 @@ def _text_faults(field: str, text: str, limit: int, *, required: bool = False) -
 def _signal(run_id: str, name: str, payload_json: str, key: str) -> Callable[[Transaction], Sent]:
     def change(transaction: Transaction) -> Sent:
         stored = transaction.get(run_id)
-        if key and any(signal.idempotency_key == key for signal in _history(transaction, stored).signals):
+        before = _signal_of_key(_history(transaction, stored), key) if key else None
+        if before is not None:
+            if before.name != name or not _is_same(before.payload_json, payload_json):
+                raise SignalKeyReused(key, run_id)
             return Sent(True, stored.run)
         _check_open(stored.run, "takes no more signals")
         payload = {"name": name, "payload": Raw(payload_json), "idempotency_key": key}
@@ -95,14 +117,28 @@ def _signal(run_id: str, name: str, payload_json: str, key: str) -> Callable[[Tr
     return change
 
 
+def _signal_of_key(history: History, key: str) -> Signal | None:
+    return next((signal for signal in history.signals if signal.idempotency_key == key), None)
+
+
+def _is_same(one_json: str, other_json: str) -> bool:
+    """As values; none at all is null."""
+    one, other = (json.dumps(json.loads(text or "null"), sort_keys=True) for text in (one_json, other_json))
+    return one == other
+
+
 def _decision(run_id: str, decision: Decision) -> Callable[[Transaction], Run]:
     def change(transaction: Transaction) -> Run:
         stored = transaction.get(run_id)
         history = _history(transaction, stored)
         if decision.idempotency_key in history.decision_keys:
             return stored.run
+        asked = _open_approval(history, decision.name)
+        if (asked is None or stored.run.status.is_terminal) and _is_decided_so(history, decision):
+            return stored.run
         _check_open(stored.run, "has nothing left to decide")
-        asked = _open_approval(history, decision.name, run_id)
+        if asked is None:
+            raise _closed(history, decision.name, run_id)
         _check(asked, decision, transaction.steady_now)
         payload = {
             "step_id": asked.step_id,
@@ -126,17 +162,39 @@ def _check_open(run: Run, what: str) -> None:
         raise NotPossible("RUN_ENDED", f"run {run.run_id} is {run.status.value}; it {what}")
 
 
-def _open_approval(history: History, name: str, run_id: str) -> ApprovalAsked:
+def _asked_for(history: History, name: str) -> list[ApprovalAsked]:
+    """The latest first."""
+    return [asked for asked in reversed(history.asked.values()) if asked.name == name]
+
+
+def _open_approval(history: History, name: str) -> ApprovalAsked | None:
     """The latest of this name that nobody has decided."""
-    of_name = [asked for asked in history.asked.values() if asked.name == name]
-    if not of_name:
-        names = sorted({asked.name for asked in history.asked.values()})
-        hint = f"it asked for {', '.join(names)}" if names else "it has asked for none so far"
-        raise NotFound("approval", name, hint=f"run {run_id} asked for no approval of this name; {hint}")
-    for asked in reversed(of_name):
+    for asked in _asked_for(history, name):
         if asked.step_id not in history.decisions and not history.steps[asked.step_id].state.is_final:
             return asked
-    raise NotPossible("APPROVAL_CLOSED", f"approval {name!r} of run {run_id} has been decided, or is no longer open")
+    return None
+
+
+def _is_decided_so(history: History, decision: Decision) -> bool:
+    """Whether the latest decision on it is the same one, whatever was said with it."""
+    told = (history.decisions.get(asked.step_id) for asked in _asked_for(history, decision.name))
+    latest = next(filter(None, told), None)
+    return (
+        latest is not None
+        and (latest["approved"], latest.get("by", "")) == (decision.approved, decision.by)
+        and _is_same(document(latest, "data"), decision.data_json)
+    )
+
+
+def _closed(history: History, name: str, run_id: str) -> RunsdError:
+    if not _asked_for(history, name):
+        names = sorted({asked.name for asked in history.asked.values()})
+        hint = f"it asked for {', '.join(names)}" if names else "it has asked for none so far"
+        return NotFound("approval", name, hint=f"run {run_id} asked for no approval of this name; {hint}")
+    return NotPossible(
+        "APPROVAL_CLOSED",
+        f"approval {name!r} of run {run_id} has been decided in another way, or is no longer open",
+    )
 
 
 def _check(asked: ApprovalAsked, decision: Decision, now: int) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 from runsd.model.events import is_utf8
+
+# Pairs of them spell a character, so what is read decides.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def checked(text: str, limit: int) -> Any:
@@ -15,13 +19,15 @@ def checked(text: str, limit: int) -> Any:
     if size > limit:
         raise ValueError(f"has {size:,} bytes, at most {limit:,} are allowed")
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        _check_characters(text, value)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(
             f'is not JSON: {error.msg} at line {error.lineno} column {error.colno}; an example: {{"batchSize": 100}}'
         ) from None
+    return value
 
 
 def checked_object(text: str, limit: int) -> dict[str, Any]:
@@ -38,9 +44,13 @@ def checked_bytes(data: bytes, limit: int) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8: {error.reason} at byte {error.start}") from None
     checked(text, limit)
-    if not is_utf8(text):
-        raise ValueError("is not UTF-8")
     return text
+
+
+def _check_characters(text: str, value: Any) -> None:
+    is_spelled = _SURROGATE.search(text) and not is_utf8(json.dumps(value, ensure_ascii=False))
+    if is_spelled or not is_utf8(text):
+        raise ValueError(r"has a lone surrogate such as \ud800, which is no character; leave it out")
 
 
 def _finite(text: str) -> float:

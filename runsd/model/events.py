@@ -97,7 +97,14 @@ Payload = Mapping[str, Any]
 
 
 # Without spaces; made once, since making an encoder costs more than most values.
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_readable = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def compact(value: object) -> str:
+    """JSON text that every wire carries: with escapes where it would not be UTF-8."""
+    text = _readable(value)
+    return text if text.isascii() or is_utf8(text) else _escaped(value)
 
 
 def encode(value: object) -> str:
@@ -148,8 +155,17 @@ def emitted(event_type: object, payload: object) -> Draft:
         payload = _checked_log(payload)
     if event_type == EventType.PROGRESS:
         payload = _checked_progress(payload)
-    text = compact(payload)
-    return Draft(event_type, text if is_utf8(text) else json.dumps(payload, allow_nan=False))
+    return Draft(event_type, _payload_json(event_type, payload))
+
+
+def _payload_json(event_type: str, payload: dict[str, Any]) -> str:
+    try:
+        text = _readable(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the payload of {event_type!r} is not JSON: {error}") from None
+    if not is_utf8(text):
+        raise ValueError(f"the payload of {event_type!r} has a lone surrogate such as \\ud800, which is no character")
+    return text
 
 
 def _checked_log(payload: dict[str, Any]) -> dict[str, Any]:

@@ -140,7 +140,9 @@ class Project:
     directory: Path
     definitions: Mapping[str, Definition]
     problems: tuple[Problem, ...] = ()
+    # Modules that could not be read: what they declare is not known.
+    unread: tuple[Problem, ...] = ()
 
     def all_problems(self) -> tuple[Problem, ...]:
         of_definitions = (problem for d in self.definitions.values() for problem in d.problems)
-        return (*self.problems, *of_definitions)
+        return (*self.unread, *self.problems, *of_definitions)

@@ -5,7 +5,7 @@ The same class serves both adapters; where events go is the `write` that it was 
 
 from __future__ import annotations
 
-from runsd.sdk.documents import dumps
+from runsd.sdk.documents import NotJson, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Context:
             payload = {}
         if not isinstance(payload, dict):
             raise ValueError(f"the payload of {event_type!r} must be a dict, not {type(payload).__name__}")
-        self._write(event_type, dumps(payload))
+        self._write(event_type, _payload_json(event_type, payload))
 
     def _write(self, event_type: str, payload_json: str) -> None:
         size = len(payload_json) + len(event_type)
@@ -120,7 +120,7 @@ class Context:
         """Tell how far the task is: 0 to 1. Raises ValueError for any other number."""
         if isinstance(fraction, bool) or not 0 <= fraction <= 1:
             raise ValueError(f"a fraction is a number from 0 to 1, not {fraction!r}")
-        self._write("progress", dumps({"fraction": fraction, "message": message}))
+        self._write("progress", _payload_json("progress", {"fraction": fraction, "message": message}))
 
     def save_artifact(self, name: str, content: bytes | bytearray | memoryview | str | PathLike[str]) -> None:
         """Leave a file as an artifact of the run: bytes, or the path of a file to copy.
@@ -145,6 +145,13 @@ def _made(directory: str | PathLike[str]) -> Path:
     path = Path(directory)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _payload_json(event_type: str, payload: object) -> str:
+    try:
+        return dumps(payload)
+    except NotJson as error:
+        raise ValueError(f"the payload of {event_type!r} is not JSON: {error}") from None
 
 
 def _check_event_type(event_type: str) -> None:

@@ -1,7 +1,4 @@
-"""Python values as JSON text that any reader takes: no NaN, always valid UTF-8.
-
-A string with a lone surrogate, which UTF-8 cannot carry, is spelled with `\\uXXXX` escapes.
-"""
+"""Python values as JSON text that any reader takes: no NaN, and no lone surrogates, which UTF-8 cannot carry."""
 
 from __future__ import annotations
 
@@ -15,25 +12,22 @@ class NotJson(ValueError):
 
 
 def dumps(value: object) -> str:
+    """Raises NotJson."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
     except RecursionError:
         raise NotJson("$ is nested too deeply") from None
     except (TypeError, ValueError) as error:
-        raise NotJson(_fault(value, "$", ()) or f"$: {error}") from None
-    return text if _is_utf8(text) else json.dumps(value, separators=(",", ":"))
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        fault = _fault(value, "$", ()) or f"$: {error}"
+        raise NotJson(fault.encode("utf-8", "backslashreplace").decode()) from None
+    return text
 
 
 def _fault(value: object, path: str, parents: tuple[int, ...]) -> str:
     """What makes `value` no JSON, with its path; empty when nothing does."""
+    if isinstance(value, str):
+        return _fault_of_text(value, path)
     if isinstance(value, _ATOMS):
         return ""
     if isinstance(value, float):
@@ -48,11 +42,19 @@ def _fault(value: object, path: str, parents: tuple[int, ...]) -> str:
     return f"{path} is of type {type(value).__name__}, which is not JSON"
 
 
+def _fault_of_text(text: str, path: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"{path} has the lone surrogate \\u{ord(text[error.start]):04x}, which is no character"
+    return ""
+
+
 def _fault_of_object(value: dict[object, object], path: str, parents: tuple[int, ...]) -> str:
     for key, member in value.items():
         if not isinstance(key, (*_ATOMS, float)):
             return f"{path} has a key of type {type(key).__name__}; keys of JSON objects are strings"
-        fault = _fault(member, f"{path}.{key}", parents)
+        fault = _fault(key, f"a key of {path}", ()) or _fault(member, f"{path}.{key}", parents)
         if fault:
             return fault
     return ""

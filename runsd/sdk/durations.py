@@ -13,16 +13,27 @@ MAX_SECONDS = 100 * 365 * 86400.0
 def seconds(duration: str | float | timedelta) -> float:
     """Raises ValueError saying what would be right."""
     value = _value(duration)
-    if not 0 <= value <= MAX_SECONDS:
-        raise ValueError(f"{duration!r} is no duration; write '30s', '10m', '24h', '7d' or a number of seconds")
+    if value > MAX_SECONDS:
+        raise ValueError(f"{_shown(duration)} is longer than 100 years, which is the most")
+    if not value >= 0:
+        raise ValueError(f"{_shown(duration)} is no duration; write '30s', '10m', '24h', '7d' or a number of seconds")
     return value
+
+
+def _shown(duration: object) -> str:
+    try:
+        text = repr(duration)
+    except ValueError:
+        return "this number"  # Python writes out no int of more than 4300 digits
+    return text if len(text) <= 100 else f"{text[:100]} …"
 
 
 def _value(duration: str | float | timedelta) -> float:
     if isinstance(duration, bool):
         return -1.0
     if isinstance(duration, (int, float)):
-        return float(duration)
+        # No float holds every int.
+        return float(min(max(-1.0, duration), 2 * MAX_SECONDS))
     if isinstance(duration, str):
         return _parsed(duration.strip())
     total = getattr(duration, "total_seconds", None)

@@ -14,11 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from runsd.sdk.documents import NotJson, dumps
 from runsd.sdk.durations import seconds
 
 Duration = str | float | timedelta
 Strategy = Literal["all", "race", "all_settled"]
 Backoff = Literal["fixed", "linear", "exponential"]
+MAX_RETRIES = 1000
 STRATEGIES = ("all", "race", "all_settled")
 BACKOFFS = ("fixed", "linear", "exponential")
 
@@ -81,8 +83,8 @@ class Retry:
     max_delay: Duration = 300.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_attempts, bool) or not 1 <= self.max_attempts <= 1001:
-            raise ValueError(f"max_attempts must be 1 to 1001, not {self.max_attempts!r}")
+        if type(self.max_attempts) is not int or not 1 <= self.max_attempts <= MAX_RETRIES + 1:
+            raise ValueError(f"max_attempts must be 1 to {MAX_RETRIES + 1}, not {self.max_attempts!r}")
         if self.backoff not in BACKOFFS:
             raise ValueError(f"backoff must be one of {', '.join(BACKOFFS)}, not {self.backoff!r}")
         initial, longest = seconds(self.initial_delay), seconds(self.max_delay)
@@ -98,6 +100,8 @@ class Retry:
             return cls(max_attempts=1)
         if isinstance(retry, bool) or not isinstance(retry, int):
             raise ValueError(f"retry must be a number of retries or a Retry, not {retry!r}")
+        if not 0 <= retry <= MAX_RETRIES:
+            raise ValueError(f"retry must be 0 to {MAX_RETRIES:,}, not {retry!r}")
         return cls(max_attempts=retry + 1)
 
 
@@ -116,6 +120,40 @@ class ApprovalRequest:
     message: str = ""
     approvers: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, message: object, approvers: object, schema: object) -> ApprovalRequest:
+        """Raises ValueError naming the argument."""
+        text = _text("message", message)
+        if schema is not None and not isinstance(schema, Mapping):
+            raise ValueError(f"schema must be a JSON Schema as a dict, not {schema!r}")
+        try:
+            dumps(None if schema is None else dict(schema))
+        except NotJson as error:
+            raise ValueError(f"schema is not JSON: {error}") from None
+        return cls(text, _approvers(approvers), schema)
+
+
+def _approvers(approvers: object) -> tuple[str, ...]:
+    """An empty one is more likely a mistake than meant: it would let anybody decide."""
+    if approvers is None:
+        return ()
+    names = None if isinstance(approvers, (str, bytes)) or not isinstance(approvers, Iterable) else tuple(approvers)
+    if not names or not all(isinstance(name, str) and name and _is_utf8(name) for name in names):
+        raise ValueError(
+            f"approvers must be one or more names, such as ['eve'], not {approvers!r}; leave it out for anybody"
+        )
+    return names
+
+
+def _text(argument: str, value: object) -> str:
+    if not isinstance(value, str) or not _is_utf8(value):
+        raise ValueError(f"{argument} must be text, not {value!r}")
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class Operations(Protocol):
@@ -209,7 +247,7 @@ class WorkflowContext:
         Raises StepFailed when the last attempt failed.
         """
         options = StepOptions.of(retry, timeout)
-        return self._operations.step(_named(name), _Call(function, args, kwargs), options)
+        return self._operations.step(_named(name), _Call(_callable(function), args, kwargs), options)
 
     def run(
         self,
@@ -225,6 +263,8 @@ class WorkflowContext:
 
         `timeout` is for each attempt of the child. Raises StepFailed when the child failed or was cancelled.
         """
+        if not isinstance(target, str):
+            raise ValueError(f"{target!r} is no target; write 'task:<id>' or 'workflow:<id>'")
         chosen = name if name is not None else (target.partition(":")[2] or target).replace("/", ".")
         documents = {"input": input, "config": config}
         return self._operations.run(_named(chosen), target, documents, StepOptions.of(retry, timeout))
@@ -247,10 +287,19 @@ class WorkflowContext:
         `configs` has one for each item, that as its config. `strategy` is as in `parallel`.
         """
         options = StepOptions.of(retry, timeout)
+        if not isinstance(items, Iterable):
+            raise ValueError(f"the items of {name!r} must be a list or another iterable, not {items!r}")
+        if not isinstance(function, str):
+            _callable(function)
         inputs = list(items)
-        pairs = list(zip(inputs, [None] * len(inputs) if configs is None else configs, strict=True))
+        if len(inputs) > MAX_ITEMS:
+            raise ValueError(
+                f"{name!r} has {len(inputs):,} items; a map takes {MAX_ITEMS:,}, so map over parts of them"
+            )
         if configs is not None and not isinstance(function, str):
             raise ValueError("configs are for targets; a function takes all it needs in its item")
+        pairs = list(zip(inputs, _configs(name, configs, len(inputs)), strict=True))
+        _check_race(name, strategy, len(inputs))
 
         def begin(step_name: str, pair: tuple[Any, Any]) -> Coroutine[Any, Any, Any]:
             item, config = pair
@@ -272,6 +321,10 @@ class WorkflowContext:
         `all`: the results in order; the first failure cancels the others. `race`: the first result; the
         others are cancelled. `all_settled`: a `Settled` for each.
         """
+        for branch in branches:
+            if not isinstance(branch, Awaitable):
+                raise ValueError(f"a branch of {name!r} is {branch!r}; give ctx.step(…) or another awaitable")
+        _check_race(name, strategy, len(branches))
         return self._operations.parallel(_named(name), branches, _strategy(strategy), _limit(concurrency))
 
     def sleep(self, duration: Duration, *, name: str = "sleep") -> Coroutine[Any, Any, None]:
@@ -287,7 +340,7 @@ class WorkflowContext:
         name: str,
         *,
         message: str = "",
-        approvers: Iterable[str] = (),
+        approvers: Iterable[str] | None = None,
         timeout: Duration | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> Coroutine[Any, Any, Approval]:
@@ -295,18 +348,18 @@ class WorkflowContext:
 
         `approvers`: only these may decide; nobody named is anybody. `schema`: of the structured answer.
         """
-        request = ApprovalRequest(message, tuple(approvers), schema)
+        request = ApprovalRequest.of(message, approvers, schema)
         limit = None if timeout is None else seconds(timeout)
         return self._operations.wait_for_approval(_named(name), request, limit)
 
     def skip(self, name: str, reason: str = "") -> Coroutine[Any, Any, None]:
         """Record that a step is left out, for whoever looks at the run."""
-        return self._operations.skip(_named(name), reason)
+        return self._operations.skip(_named(name), _text("reason", reason))
 
     def on_failure(self, function: Callable[..., Any], /, *args: Any, name: str | None = None) -> None:
         """Call `function` if the run fails for good or is cancelled: the latest first, each a step of its own."""
         chosen = name if name is not None else getattr(function, "__name__", "compensate")
-        self._operations.on_failure(_named(chosen), _Call(function, args, {}))
+        self._operations.on_failure(_named(chosen), _Call(_callable(function), args, {}))
 
     def emit(self, event_type: str, payload: Mapping[str, Any] | None = None) -> None:
         """Add an event to the run's log: a dotted name such as `draft.ready`, and a JSON object."""
@@ -314,6 +367,8 @@ class WorkflowContext:
 
     def log(self, text: str) -> None:
         """Add a line to the run's log."""
+        if not isinstance(text, str):
+            raise ValueError(f"a line of the log must be text, not {text!r}")
         line = text if text.endswith("\n") else f"{text}\n"
         self._operations.emit("log", {"stream": "stdout", "text": line})
 
@@ -351,12 +406,38 @@ class _Call:
 
 
 MAX_NAME = 200
+MAX_ITEMS = 10_000
 
 
 def _named(name: str) -> str:
-    if not isinstance(name, str) or not name or len(name) > MAX_NAME or not set("/#[]~\n").isdisjoint(name):
-        raise ValueError(f"{name!r} is no name for a step; write 1 to {MAX_NAME} characters without / # [ ] ~")
+    is_text = isinstance(name, str) and 0 < len(name) <= MAX_NAME and _is_utf8(name)
+    if not is_text or not set("/#[]~\n").isdisjoint(name):
+        shown = repr(name) if len(repr(name)) <= MAX_NAME else f"{repr(name)[:40]} …"
+        raise ValueError(f"{shown} is no name for a step; write 1 to {MAX_NAME} characters without / # [ ] ~")
     return name
+
+
+def _callable(function: Callable[..., Any]) -> Callable[..., Any]:
+    if not callable(function):
+        hint = "write it as `function, argument`, without calling it" if isinstance(function, Awaitable) else "give one"
+        raise ValueError(f"{function!r} is no function; {hint}")
+    return function
+
+
+def _configs(name: str, configs: Iterable[Any] | None, count: int) -> Sequence[Any]:
+    if configs is None:
+        return [None] * count
+    if isinstance(configs, (str, Mapping)) or not isinstance(configs, Iterable):
+        raise ValueError(f"the configs of {name!r} must be a list with one for each item, not {configs!r}")
+    given = list(configs)
+    if len(given) != count:
+        raise ValueError(f"{name!r} has {count:,} items and {len(given):,} configs; give one for each item")
+    return given
+
+
+def _check_race(name: str, strategy: Strategy, count: int) -> None:
+    if strategy == "race" and count == 0:
+        raise ValueError(f"{name!r} is a race with nobody in it; give it one branch or more")
 
 
 def _strategy(strategy: Strategy) -> Strategy:
@@ -366,6 +447,6 @@ def _strategy(strategy: Strategy) -> Strategy:
 
 
 def _limit(concurrency: int | None) -> int | None:
-    if concurrency is not None and (isinstance(concurrency, bool) or concurrency < 1):
-        raise ValueError(f"concurrency must be 1 or more, not {concurrency!r}")
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise ValueError(f"concurrency must be a whole number, 1 or more, not {concurrency!r}")
     return concurrency

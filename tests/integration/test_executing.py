@@ -185,7 +185,7 @@ async def test_events_that_are_none_are_told_and_skipped(client: AsyncRunsClient
         '{"event_type": "number", "payload": {"x": NaN}}',
         '{"event_type": "good.one", "payload": {"n": 1}}',
         "",
-        '{"event_type": "surrogate", "payload": {"s": "\\\\ud800"}}',
+        '{"event_type": "surrogate", "payload": {"s": "\\ud800"}}',
         '{"event_type": "last", "payload": {}}',
     ]
     text_of_lines = "\n".join(lines)
@@ -194,9 +194,9 @@ async def test_events_that_are_none_are_told_and_skipped(client: AsyncRunsClient
     run, events = await run_to_the_end(client, "task:script", input=script)
     assert run.status is RunStatus.COMPLETED
     own = [t for t in types(events) if not t.startswith("run.") and t != "log"]
-    assert own == ["good.one", "surrogate", "last", "no.newline"]
+    assert own == ["good.one", "last", "no.newline"]
     complaints = text(events, "system").splitlines()
-    assert len(complaints) == 5
+    assert len(complaints) == 6
     assert all("a line was skipped" in line for line in complaints)
     assert "reserved" in complaints[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from runsd.adapters.base import AttemptSpec, Ended, Execution
 from runsd.adapters.inprocess import GoneExecution
@@ -23,6 +24,7 @@ from runsd.store.store import Store
 # A run that has been created and started, and nothing else yet.
 EVENTS_OF_A_FRESH_RUN = 2
 _CLAIMS = (EventType.STARTED, EventType.RESUMED)
+IGNORES_PAUSES = "the workflow caught CancelledError at a pause and went on; catch Exception, or raise it again"
 _WORKFLOW = f"{RunKind.WORKFLOW.value}:"
 
 
@@ -36,6 +38,8 @@ class WorkflowAdapter:
         self._executing: dict[str, WorkflowExecution] = {}
         # Of those that have been claimed and are not in memory yet: what came since.
         self._missed: dict[str, list[Event]] = {}
+        # Those that could not be left at their last pause.
+        self._ignoring: set[str] = set()
         store.journal.listen(self._on_commit)
 
     async def start(self, spec: AttemptSpec) -> Execution:
@@ -45,6 +49,10 @@ class WorkflowAdapter:
         finally:
             missed = self._missed.pop(spec.run.run_id, [])
         run_id = spec.run.run_id
+        session.when_ignored = partial(self._ignoring.add, run_id)
+        if run_id in self._ignoring:
+            self._ignoring.discard(run_id)
+            session.fail(RunError(IGNORES_PAUSES, ErrorCode.EXCEPTION))
         execution = WorkflowExecution(spec, self._store, session, program, lambda: self._forget(run_id, execution))
         self._executing[run_id] = execution
         for event in missed:

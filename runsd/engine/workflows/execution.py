@@ -80,7 +80,7 @@ class WorkflowExecution:
         self._is_undoing = any(step_id.startswith(COMPENSATIONS) for step_id in session.history.steps)
         session.is_cancelled = self._is_undoing
         self._check_version()
-        self._body: asyncio.Task[Outcome] = asyncio.create_task(self._execute_body(), name="workflow")
+        self._body: asyncio.Task[Outcome] = asyncio.create_task(self._execute_body(), name=session.task_name)
         self._body.add_done_callback(lambda _: session.waits.touch())
         self._ended: Ended | None = None
         self._over = asyncio.Event()

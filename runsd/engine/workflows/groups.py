@@ -59,7 +59,7 @@ async def _execute(session: Session, place: Place, branches: Branches) -> Any:
     if recorded is not None and recorded.state is StepState.SKIPPED:
         await session.until_cancelled(place.step_id)
     if recorded is None:
-        session.begin(place)
+        await session.begin(place)
         session.recorder.started(place.step_id, place.name, place.kind, 1)
     try:
         winner, result = await _results(session, place, branches)
@@ -95,7 +95,7 @@ def _branch_task(session: Session, branches: Branches, index: int) -> asyncio.Ta
     async def branch() -> Any:
         return await branches.begin(index)
 
-    return asyncio.get_running_loop().create_task(branch(), context=context)
+    return asyncio.get_running_loop().create_task(branch(), name=session.task_name, context=context)
 
 
 def _settled(place: Place, task: asyncio.Task[Any]) -> Settled:

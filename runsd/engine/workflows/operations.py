@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from runsd.definitions.schemas import schema_fault
 from runsd.engine.workflows.calls import inside_step, native
 from runsd.engine.workflows.groups import Branches, execute_group
 from runsd.engine.workflows.recorder import emitted
@@ -71,6 +73,9 @@ class SessionOperations:
         self, name: str, request: ApprovalRequest, timeout_seconds: float | None
     ) -> Coroutine[Any, Any, Approval]:
         self._check_outside()
+        fault = schema_fault(request.schema) if request.schema is not None else ""
+        if fault:
+            raise ValueError(f"schema is no JSON Schema: {fault}")
         place = self._session.place(name, StepKind.APPROVAL)
         work = partial(execute_approval, self._session, place, request, timeout_seconds)
         return self._session.carry_out(place, work, lambda step: Approval(**_output(step)))
@@ -117,7 +122,7 @@ class SessionOperations:
 
         async def skip() -> None:
             if place.recorded is None or place.recorded.state is not StepState.SKIPPED:
-                self._session.begin(place)
+                await self._session.begin(place)
                 self._session.recorder.skipped(place.step_id, place.name, place.kind, reason)
 
         return skip()
@@ -143,6 +148,8 @@ class SessionOperations:
             return _VALUES[name]()
         step_name = f"{VALUE_PREFIX}{name}"
         place = self._session.place(step_name, StepKind.VALUE)
+        if place.is_refused:
+            raise asyncio.CancelledError
         if place.recorded is not None:
             return native(place.recorded.output_json)
         value = _VALUES[name]()

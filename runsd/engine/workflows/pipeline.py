@@ -159,9 +159,9 @@ class _Execution:
         return [evaluation(item, index) for index, item in enumerate(items)]
 
     def _approval(self, step: PipelineStep, action: AwaitApproval) -> Awaitable[Approval]:
-        approvers = self._render(action.approvers, "wait.approvers")
+        approvers = self._render(action.approvers, "wait.approvers") if action.approvers else None
         message = self._render(action.message, "wait.approval")
-        for who in approvers:
+        for who in approvers or ():
             if not isinstance(who, str):
                 raise ExpressionFailed(f"wait.approvers: {kind_of(who)} is no name")
         return self._ctx.wait_for_approval(

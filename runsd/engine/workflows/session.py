@@ -7,7 +7,10 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
+
+import structlog
 
 from runsd.engine.workflows.calls import inside_step
 from runsd.engine.workflows.children import Children
@@ -20,14 +23,23 @@ from runsd.model.settings import Limits
 from runsd.model.steps import History, Signal, Step, StepKind, StepState
 from runsd.sdk.workflow import Approval, ApprovalRejected, StepFailed, WaitTimeout
 
+logger = structlog.get_logger()
+
 T = TypeVar("T")
+
+# Of one task: `finally` may well ask for some, nobody for so many.
+MAX_REFUSALS = 100
+# Kept for good: closing such a coroutine would only set it going again.
+_held: set[asyncio.Task[Any]] = set()
+# Operations after which everybody else has a turn, and the record time to be written.
+TURN = 100
 
 _scope: ContextVar[Scope] = ContextVar("scope")
 
 
 @dataclass(slots=True)
 class Place:
-    """Where an operation was called. `has_begun`: the record tells of it."""
+    """Where an operation was called. `has_begun`: the record tells of it. `is_refused`: it cannot be any more."""
 
     step_id: str
     name: str
@@ -35,6 +47,7 @@ class Place:
     scope: Scope
     recorded: Step | None
     has_begun: bool
+    is_refused: bool = False
 
 
 class Session:
@@ -56,9 +69,18 @@ class Session:
         self.is_letting_go = False
         # The function has ended: what it left running ends with it.
         self.has_ended = False
+        # Told when the function goes on and on although it is being left.
+        self.when_ignored: Callable[[], None] = lambda: None
+        self._begun = 0
+        self._refusals: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
         self._live: set[asyncio.Task[Any]] = set()
         self._taken = {step.signal_event_id for step in history.steps.values()}
         self._last_signal_id = max((signal.event_id for signal in history.signals), default=0)
+
+    @property
+    def task_name(self) -> str:
+        """By which the loop watch tells whose code blocks the event loop."""
+        return f"{self.run.target} of run {self.run.run_id}"
 
     def enter(self, scope: Scope) -> None:
         _scope.set(scope)
@@ -79,15 +101,15 @@ class Session:
 
     def place(self, name: str, kind: StepKind, detail: str = "") -> Place:
         scope = self.scope
-        is_late = self.has_ended and not scope.prefix.startswith(COMPENSATIONS)
+        is_late = (self.has_ended or self.fault is not None) and not scope.prefix.startswith(COMPENSATIONS)
         if self.is_letting_go or is_late:
-            raise asyncio.CancelledError
+            return Place(name, name, kind, scope, None, False, is_refused=True)
         step_id = scope.next_id(name)
         try:
             recorded = self.replay.call(step_id, kind, detail)
         except Nondeterministic as error:
             self._deviates(error)
-            raise asyncio.CancelledError from error
+            return Place(name, name, kind, scope, None, False, is_refused=True)
         if recorded is not None:
             scope.emitted_last = 0
         return Place(step_id, name, kind, scope, recorded, recorded is not None)
@@ -120,17 +142,24 @@ class Session:
             raise failure(recorded.step_id, recorded.kind, recorded.error)
         if recorded is not None and recorded.state is StepState.SKIPPED:
             await self.until_cancelled(recorded.step_id)
-        self.begin(place)
+        await self._give_way()
+        await self.begin(place)
         return await self._live_work(place, work)
+
+    async def _give_way(self) -> None:
+        """What is over at once, such as a sleep of 0 s, would otherwise never let anybody else have a turn."""
+        self._begun += 1
+        if self._begun % TURN == 0 and not (self.is_letting_go or self.has_ended):
+            await self.recorder.durable()
 
     async def until_cancelled(self, step_id: str) -> None:
         """Of a step that was cancelled: what it was cancelled for is about to happen again."""
         await self.waits.wait(Wait((StepKind.VALUE, step_id)))
 
-    def begin(self, place: Place) -> None:
+    async def begin(self, place: Place) -> None:
         """To be asked before anything is done that the record does not know. Raises CancelledError."""
-        if self.is_cancelled or self.is_letting_go:
-            raise asyncio.CancelledError
+        if place.is_refused or self.is_cancelled or self.is_letting_go:
+            await self._refuse()
         if place.recorded is not None or not self.scope.is_ordered:
             return
         try:
@@ -138,7 +167,20 @@ class Session:
             place.scope.emitted_last = 0
         except Nondeterministic as error:
             self._deviates(error)
-            raise asyncio.CancelledError from error
+            await self._refuse()
+
+    async def _refuse(self) -> NoReturn:
+        """Code that catches CancelledError and calls on for ever would stop the event loop: it is held here."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._refusals[task] = self._refusals.get(task, 0) + 1
+        if self._refusals[task] > MAX_REFUSALS:
+            logger.warning("the workflow catches CancelledError and goes on; raise it again", target=self.run.target)
+            _held.add(task)
+            if self.is_letting_go:
+                self.when_ignored()
+            await self.loop.create_future()
+        raise asyncio.CancelledError
 
     async def _live_work(self, place: Place, work: Callable[[], Awaitable[T]]) -> T:
         task = asyncio.current_task()

@@ -5,19 +5,20 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from runsd.engine.workflows.calls import CallFailed, call_step, native
 from runsd.engine.workflows.children import ChildRefused, ChildStep, error_of
 from runsd.engine.workflows.session import Place, Session, failure
 from runsd.engine.workflows.waits import Wait
-from runsd.model.events import Draft, EventType, Raw, encode
+from runsd.model.events import Draft, EventType, Raw, compact, encode
 from runsd.model.retry import delay_seconds
 from runsd.model.run import ErrorCode, RunError
 from runsd.model.settings import Backoff, RetrySettings
 from runsd.model.steps import StepKind, StepState
 from runsd.model.times import after, rfc3339
-from runsd.sdk.documents import dumps
+from runsd.sdk.documents import NotJson, dumps
 from runsd.sdk.durations import seconds
 from runsd.sdk.workflow import Approval, ApprovalRequest, Retry, StepOptions
 from runsd.store.clock import steady_now
@@ -94,12 +95,21 @@ async def execute_run(
         raise
     error = error_of(run)
     if error is not None:
-        _fail(session, place, attempt, error)
+        _fail(session, place, attempt, _sayable(error))
     output_json = await children.output_json(child_id)
     session.recorder.completed(
         place.step_id, place.name, place.kind, attempt=attempt, child_run_id=child_id, output=Raw(output_json)
     )
     return native(output_json)
+
+
+def _sayable(error: RunError) -> RunError:
+    """What a process told of itself may hold lone surrogates; a value of a workflow may not."""
+    try:
+        dumps(native(error.detail_json))
+    except NotJson:
+        return replace(error, detail_json="")
+    return error
 
 
 def _fail(session: Session, place: Place, attempt: int, error: RunError) -> None:
@@ -154,7 +164,7 @@ async def execute_approval(
     if not decision["approved"]:
         approval = Approval(**answer)
         message = _rejection(approval)
-        _fail(session, place, 1, RunError(message, ErrorCode.REJECTED, dumps(answer)))
+        _fail(session, place, 1, RunError(message, ErrorCode.REJECTED, compact(answer)))
     session.recorder.completed(place.step_id, place.name, place.kind, output=answer)
     return Approval(**answer)
 

@@ -103,7 +103,7 @@ async def test_latest_of_a_name_is_decided_first(client: AsyncRunsClient) -> Non
     await client.approve(run_id, "review", comment="latest")
     await client.approve(run_id, "review", comment="earliest")
     with pytest.raises(PreconditionError):
-        await client.approve(run_id, "review", comment="too much")
+        await client.reject(run_id, "review", comment="too much")
     assert await completed(client, run_id) == ["earliest", "latest"]
 
 

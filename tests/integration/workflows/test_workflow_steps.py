@@ -189,9 +189,9 @@ async def test_step_cannot_begin_steps(client: AsyncRunsClient, what: str) -> No
     [
         ("name", "'a/b' is no name for a step"),
         ("timeout", "'soon' is no duration"),
-        ("retry", "max_attempts must be 1 to 1001"),
+        ("retry", "retry must be 0 to 1,000"),
         ("strategy", "strategy must be one of all, race, all_settled"),
-        ("concurrency", "concurrency must be 1 or more"),
+        ("concurrency", "concurrency must be a whole number, 1 or more"),
         ("sleep", "'1 fortnight' is no duration"),
         ("event", "'run.mine' is reserved"),
     ],

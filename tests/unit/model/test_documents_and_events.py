@@ -70,9 +70,37 @@ def test_reserved_and_malformed_names_are_refused(name: str) -> None:
         emitted(name, {})
 
 
-def test_lone_surrogates_are_spelled() -> None:
-    draft = emitted("a", {"s": "\ud800"})
-    assert draft.payload_json == '{"s": "\\ud800"}'
+@pytest.mark.parametrize("payload", [{"s": "\ud800"}, {"\udfff": 1}, {"s": ["a", {"b": "x\udc80y"}]}])
+def test_lone_surrogates_are_refused_in_events(payload: Any) -> None:
+    with pytest.raises(ValueError, match="the payload of 'a' has a lone surrogate") as raised:
+        emitted("a", payload)
+    assert is_utf8(str(raised.value))
+
+
+@pytest.mark.parametrize("payload", [{"s": {1}}, {"s": float("nan")}])
+def test_a_payload_that_is_no_json_is_refused(payload: Any) -> None:
+    with pytest.raises(ValueError, match="the payload of 'a' is not JSON: "):
+        emitted("a", payload)
+
+
+def test_logs_spell_lone_surrogates() -> None:
+    assert decode(emitted("log", {"text": "a\ud800"}).payload_json)["text"] == "a\\ud800"
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"\\uDFFF": 1}', '["a\\udc80"]', '"\\ude00\\ud83d"', '"\ud800"'])
+def test_lone_surrogates_are_refused_in_documents(text: str) -> None:
+    with pytest.raises(ValueError, match="has a lone surrogate") as raised:
+        checked(text, 100)
+    assert is_utf8(str(raised.value))
+
+
+@pytest.mark.parametrize(("text", "value"), [('"\\ud83d\\ude00"', "😀"), ('"\\\\ud800"', "\\ud800"), ('"😀"', "😀")])
+def test_whole_characters_stay(text: str, value: str) -> None:
+    assert checked(text, 100) == value
+
+
+def test_what_an_earlier_version_recorded_can_be_shown() -> None:
+    assert encode({"output": "\ud800"}) == '{"output":"\\ud800"}'
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, "1", True, None])

@@ -161,8 +161,19 @@ def test_documents_are_valid_utf8_and_read_back_the_same(value: Any) -> None:
     assert json.loads(dumps(value).encode()) == value
 
 
-def test_lone_surrogates_are_escaped() -> None:
-    assert dumps({"a": "ü\ud800"}) == '{"a":"\\u00fc\\ud800"}'
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("\ud800", r"\$ has the lone surrogate \\ud800"),
+        ({"a": ["ü", "x\udfff"]}, r"\$\.a\[1\] has the lone surrogate \\udfff"),
+        ({"a": {"\ud800": 1}}, r"a key of \$\.a has the lone surrogate \\ud800"),
+        ({"\ud800": 1}, r"a key of \$ has the lone surrogate \\ud800"),
+    ],
+)
+def test_lone_surrogates_are_named_with_their_path(value: Any, message: str) -> None:
+    with pytest.raises(NotJson, match=message) as raised:
+        dumps(value)
+    assert str(raised.value).encode()
 
 
 def test_what_is_not_json_is_named_with_its_path() -> None:

@@ -77,7 +77,7 @@ async def test_a_task_gets_its_context_and_leaves_output_and_events(tmp_path: Pa
         from runsd import task, Context
         @task("t")
         def work(ctx: Context):
-            ctx.emit("rows.loaded", {"text": "ü\\ud800"})
+            ctx.emit("rows.loaded", {"text": "ü"})
             ctx.progress(0.5, "half")
             ctx.log("hello")
             ctx.save_artifact("a/b", b"x")
@@ -93,7 +93,7 @@ async def test_a_task_gets_its_context_and_leaves_output_and_events(tmp_path: Pa
     assert ended.document("output") == expected
     assert ended.document("error") is None
     assert ended.events == [
-        {"event_type": "rows.loaded", "payload": {"text": "ü\ud800"}},
+        {"event_type": "rows.loaded", "payload": {"text": "ü"}},
         {"event_type": "progress", "payload": {"fraction": 0.5, "message": "half"}},
         {"event_type": "log", "payload": {"stream": "stdout", "text": "hello\n"}},
     ]

@@ -171,15 +171,17 @@ class RunsServicer:
 
     def SignalRun(self, request, context):
         """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-        not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+        not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
+        used for another signal. RESOURCE_EXHAUSTED: no room on disk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DecideApproval(self, request, context):
-        """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
-        name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+        """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
+        again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
+        been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
         among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

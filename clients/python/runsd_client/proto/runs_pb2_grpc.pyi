@@ -67,11 +67,13 @@ class RunsStub:
     """
     SignalRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.SignalRunRequest, _runs_pb2.SignalRunResponse]
     """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-    not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+    not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
+    used for another signal. RESOURCE_EXHAUSTED: no room on disk.
     """
     DecideApproval: _grpc.UnaryUnaryMultiCallable[_runs_pb2.DecideApprovalRequest, _runs_pb2.DecideApprovalResponse]
-    """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
-    name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+    """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
+    again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
+    been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
     among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
     """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]
@@ -122,11 +124,13 @@ class RunsAsyncStub(RunsStub):
     """
     SignalRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.SignalRunRequest, _runs_pb2.SignalRunResponse]  # type: ignore[assignment]
     """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-    not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+    not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
+    used for another signal. RESOURCE_EXHAUSTED: no room on disk.
     """
     DecideApproval: _aio.UnaryUnaryMultiCallable[_runs_pb2.DecideApprovalRequest, _runs_pb2.DecideApprovalResponse]  # type: ignore[assignment]
-    """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
-    name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+    """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
+    again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
+    been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
     among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
     """
     ListEvents: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]  # type: ignore[assignment]
@@ -222,7 +226,8 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.SignalRunResponse, _abc.Awaitable[_runs_pb2.SignalRunResponse]]:
         """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-        not begun yet. FAILED_PRECONDITION when the run is terminal. RESOURCE_EXHAUSTED: no room on disk.
+        not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
+        used for another signal. RESOURCE_EXHAUSTED: no room on disk.
         """
 
     @_abc_1.abstractmethod
@@ -231,8 +236,9 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.DecideApprovalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.DecideApprovalResponse, _abc.Awaitable[_runs_pb2.DecideApprovalResponse]]:
-        """Decides an approval that a run waits for, once. NOT_FOUND: the run asked for no approval of this
-        name. FAILED_PRECONDITION: it has been decided or has expired. PERMISSION_DENIED: `by` is not
+        """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
+        again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
+        been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
         among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
         """
 

@@ -1,0 +1,10 @@
+/** The Node client of runsd. */
+export type { CallOptions } from "./calling.js";
+export { createRunsClient } from "./client.js";
+export type { ArtifactCalls, RunsClient, TargetCalls } from "./client.js";
+export type { Json, JsonObject } from "./documents.js";
+export * from "./errors.js";
+export type { Decision, NewTaskRun, NewWorkflowRun, RunFilters, RunOptions } from "./requests.js";
+export type { OnRetry, RetryPolicy } from "./retrying.js";
+export type { RunsClientOptions, TlsOptions } from "./settings.js";
+export * from "./values.js";
