@@ -177,7 +177,7 @@ def test_declared_tasks(tmp_path: Path) -> None:
     ]
     (twice,) = loaded.definitions["task:twice"].problems
     assert "tasks:twice declares the id a second time, after runs.toml" in twice.message
-    (broken,) = loaded.problems
+    (broken,) = loaded.unread
     assert broken.key == "project.modules"
     assert broken.message == (
         "module 'broken' cannot be used: ModuleNotFoundError: No module named 'absent_module' "
