@@ -32,6 +32,11 @@ _PART = re.compile(
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _LITERALS = frozenset({"true", "false", "null", "in"})
 _MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
+_OPENING = frozenset("([{")
+_CLOSING = frozenset(")]}")
+# They make longer lists than those there are.
+_LENGTHENING = frozenset({"flatten", "split"})
+_TEXT_PER_VALUE = 100
 _CORE = frozenset(
     {
         *("size", "contains", "startsWith", "endsWith", "matches", "type", "dyn", "max", "min"),
@@ -43,6 +48,23 @@ _CORE = frozenset(
 _TYPES = frozenset({"int", "uint", "double", "string", "bytes", "bool", "list", "map"})
 _MAX_LENGTH = 10_000
 _MAX_MESSAGE = 300
+_MAX_NESTING = 2
+# Values copied while macros go through lists, about a second's worth: the library copies a list for each
+# element that it adds to it, and nothing else of the daemon goes on meanwhile.
+_MAX_WORK = 10_000_000
+_MAX_RANGE = 1000
+_SYNTAX_ERRORS = (
+    (
+        re.compile(r"Syntax error: (?:mismatched|extraneous) input '<EOF>'.*|Incomplete .*", re.DOTALL),
+        "it is incomplete",
+    ),
+    (re.compile(r"Syntax error: missing ('.*') at '<EOF>'.*", re.DOTALL), r"\1 is missing at the end"),
+    (re.compile(r"Syntax error: missing ('.*') at ('.*')", re.DOTALL), r"\1 is missing before \2"),
+    (re.compile(r"Syntax error: (?:mismatched|extraneous) input ('.*') expecting .*", re.DOTALL), r"unexpected \1"),
+    (re.compile(r"Syntax error: no viable alternative at input ('.*')", re.DOTALL), r"unexpected \1"),
+    (re.compile(r"Syntax error: token recognition error at: ('.*')", re.DOTALL), r"unexpected \1"),
+)
+_CALL_FAILED = re.compile(r"Function '([^']*)' error: Python function call failed: \w+: ")
 # What the library raises for an expression that does not work out.
 _FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -83,6 +105,10 @@ def parse(source: str) -> Expression:
         return Expression(source, frozenset({str(path[0])}), _used_steps(source), path)
     program = _compiled(source)
     _check_functions(program)
+    if max(_nesting(source), default=0) > _MAX_NESTING:
+        raise ExpressionInvalid(
+            f"has map, filter or the like more than {_MAX_NESTING} deep in one another; compute it in a task"
+        )
     variables = frozenset(program.variables()) - _bound(source) - _TYPES - _namespaces()
     return Expression(source, variables, _used_steps(source))
 
@@ -115,7 +141,15 @@ def _compiled(source: str) -> Program:
         line, _, rest = report.partition(":")
         column, _, message = rest.partition("\n")[0].partition(": ")
         where = f"line {line}, column {column}: " if line.isdigit() and column.isdigit() else ""
-        raise ExpressionInvalid(f"is no expression: {where}{_shortened(message or str(error))}") from None
+        raise ExpressionInvalid(f"is no expression: {where}{_plain(message or str(error))}") from None
+
+
+def _plain(message: str) -> str:
+    """Without the parser's own words."""
+    for pattern, plain in _SYNTAX_ERRORS:
+        if found := pattern.match(message):
+            return _shortened(found.expand(plain))
+    return _shortened(message.removeprefix("Syntax error: "))
 
 
 def _check_functions(program: Program) -> None:
@@ -202,21 +236,111 @@ def _execute(expression: Expression, variables: Mapping[str, Any]) -> Any:
 
     context = Context()
     add_stdlib_to_context(context)
+    context.add_function("lists.range", _range)
     try:
-        for name in expression.variables:
-            context.add_variable(name, _seen(expression, name, variables[name]))
+        seen = {name: _seen(expression, name, variables[name]) for name in expression.variables}
+        _check_work(expression, seen)
+        for name, value in seen.items():
+            context.add_variable(name, value)
         return native(_compiled(expression.source).execute(context))
+    except ExpressionFailed:
+        raise
     except NotJson as error:
         raise ExpressionFailed(f"gives {error}") from None
     except KeyError as error:
         raise ExpressionFailed(f"there is no key {error.args[0]!r}") from None
     except _FAILURES as error:
-        raise ExpressionFailed(_shortened(str(error))) from None
+        raise ExpressionFailed(_shortened(_CALL_FAILED.sub(r"\1: ", str(error)))) from None
 
 
 def _seen(expression: Expression, name: str, value: Any) -> Any:
     """What is not used is not copied."""
     return {step: value[step] for step in expression.steps} if name == STEPS else value
+
+
+def _range(length: int) -> list[int]:
+    if length > _MAX_RANGE:
+        raise ValueError(f"lists.range makes at most {_MAX_RANGE:,} numbers, not {length:,}")
+    return list(range(length))
+
+
+@lru_cache(maxsize=4096)
+def _nesting(source: str) -> tuple[int, ...]:
+    """For each macro, how many there are around it, with itself."""
+    return tuple(depth for token, depth in _with_depth(list(tokens(source))) if token is None)
+
+
+def _with_depth(found: Sequence[re.Match[str]]) -> Iterator[tuple[int | None, int]]:
+    """The index of each token with the number of macros that it is inside of; None stands for a macro."""
+    brackets: list[bool] = []
+    for index, token in enumerate(found):
+        if token[0] in _OPENING:
+            is_macro = token[0] == "(" and index > 1 and found[index - 1][0] in _MACROS and found[index - 2][0] == "."
+            brackets.append(is_macro)
+            if is_macro:
+                yield None, sum(brackets)
+        elif token[0] in _CLOSING and brackets:
+            brackets.pop()
+        yield index, sum(brackets)
+
+
+def _check_work(expression: Expression, variables: Mapping[str, Any]) -> None:
+    """An upper bound of what the macros copy, from the documents as they are. Raises ExpressionFailed."""
+    nesting = _nesting(expression.source)
+    if not nesting:
+        return
+    found = list(tokens(expression.source))
+    inside = {index for index, depth in _with_depth(found) if index is not None and depth}
+    size, longest, added = 1, sum(token[0] == "," for token in found) + 1, 0
+    for index, value, is_walked in _named(found, variables):
+        its_size, its_longest = _size_of(value)
+        size, longest = size + its_size, max(longest, its_longest)
+        # Each element may get a copy of what is named inside a macro.
+        added += its_size if index in inside and not is_walked else 0
+    names = {token[0] for token in found if token.lastgroup == "name"}
+    if "range" in names:
+        longest = max(longest, _MAX_RANGE)
+    if names & _LENGTHENING:
+        longest = max(longest, size * _TEXT_PER_VALUE if "split" in names else size)
+    chained = -(-len(nesting) // max(nesting))
+    work = chained * longest ** max(nesting) * (max(size, longest) + longest * added)
+    if work > _MAX_WORK:
+        deep = ", one in another" if max(nesting) > 1 else ""
+        raise ExpressionFailed(
+            f"is too much work: {len(nesting)} map, filter or the like{deep}, lists of up to {longest:,} elements "
+            f"and documents of {size:,} values; compute it in a task"
+        )
+
+
+def _named(found: Sequence[re.Match[str]], variables: Mapping[str, Any]) -> Iterator[tuple[int, Any, bool]]:
+    """Each document that is named, with where, and whether a macro walks through it."""
+    texts = [token[0] for token in found]
+    for index, token in enumerate(found):
+        if token.lastgroup != "name" or texts[index - 1 : index] == ["."] or token[0] not in variables:
+            continue
+        value, end = variables[token[0]], index + 1
+        while texts[end : end + 1] == ["."] and isinstance(value, Mapping) and texts[end + 1] in value:
+            value, end = value[texts[end + 1]], end + 2
+        is_walked = texts[end : end + 1] == ["."] and texts[end + 1] in _MACROS
+        yield index, value, is_walked
+
+
+def _size_of(document: Any) -> tuple[int, int]:
+    """How many values there are in it, and in the longest list or object; texts by their length too."""
+    size, longest = 0, 0
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        size += 1
+        if isinstance(value, str):
+            size += len(value) // _TEXT_PER_VALUE
+        elif isinstance(value, Mapping):
+            longest = max(longest, len(value))
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            longest = max(longest, len(value))
+            waiting.extend(value)
+    return size, longest
 
 
 def _shortened(message: str) -> str:

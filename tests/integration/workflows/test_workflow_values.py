@@ -129,7 +129,7 @@ async def test_result_of_a_step(client: AsyncRunsClient) -> None:
 
 
 async def test_what_is_emitted(client: AsyncRunsClient) -> None:
-    for made in (await client.create_task_run("task:emitted"), await client.create_workflow_run("workflow:emitted")):
+    for made in (await client.create_task_run("task:emitted"), await client.create_workflow_run("emitted")):
         run = await ended(client, made.run.run_id)
         assert run.output and all("the payload of" in told for told in run.output), run
         assert run.output[:2] == [told for told in run.output if "lone surrogate" in told]
