@@ -11,8 +11,9 @@ from runsd.adapters.directory import AttemptDirectory
 from runsd.adapters.regular_file import open_regular, read_small
 from runsd.model.attempt import Outcome, exit_error
 from runsd.model.documents import checked_bytes
-from runsd.model.events import compact, is_utf8
+from runsd.model.events import is_utf8
 from runsd.model.run import ErrorCode, RunError
+from runsd.sdk.documents import detail_json
 
 ERROR_BYTES = 64 << 10
 MAX_MESSAGE = 4000
@@ -62,10 +63,10 @@ def _told_error(file: Path, fallback: RunError) -> RunError:
     try:
         told = json.loads(_read(file, ERROR_BYTES) or b"null")
         message, code, detail = told["message"], told.get("code", fallback.code), told.get("detail")
-        text = compact(detail) if detail is not None else ""
+        text = detail_json(detail)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return fallback
-    if not isinstance(message, str) or not isinstance(code, str) or not all(map(is_utf8, (message, code, text))):
+    if not isinstance(message, str) or not isinstance(code, str) or not (is_utf8(message) and is_utf8(code)):
         return fallback
     return RunError(message[:MAX_MESSAGE], code[:MAX_CODE], text)
 

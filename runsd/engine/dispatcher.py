@@ -93,8 +93,8 @@ class Dispatcher:
         while True:
             self._wake.clear()
             await self._attend_moments()
+            await self._end_what_must()
             if not self._is_paused:
-                await self._end_what_must()
                 await self._start_what_may()
             await self._sleep()
 
@@ -149,8 +149,8 @@ class Dispatcher:
             self._expect(moment)
 
     async def _end_what_must(self) -> None:
-        """A run that was asked to end waits for no place: one that has a place may be waiting for its end."""
-        while self._may_end and not self._is_paused:
+        """A run that was asked to end waits for no place, nor for the end of a pause: others wait for its end."""
+        while self._may_end:
             self._may_end = False
             found = await self._store.queries.ending(steady_now(), END_AT_ONCE, self._project_ids())
             picked = [queued for queued in found if self._places.takes_to_end(queued)]

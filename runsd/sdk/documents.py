@@ -24,6 +24,14 @@ def dumps(value: object) -> str:
     return text
 
 
+def detail_json(detail: object) -> str:
+    """Of an error, as user code gave it: none where it is not JSON, since the message still says what happened."""
+    try:
+        return "" if detail is None else dumps(detail)
+    except NotJson:
+        return ""
+
+
 def _fault(value: object, path: str, parents: tuple[int, ...]) -> str:
     """What makes `value` no JSON, with its path; empty when nothing does."""
     if isinstance(value, str):

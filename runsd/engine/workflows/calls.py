@@ -9,9 +9,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from runsd.adapters.containment import in_thread
-from runsd.model.events import compact
 from runsd.model.run import ErrorCode, RunError
-from runsd.sdk.documents import NotJson, dumps
+from runsd.sdk.documents import NotJson, detail_json, dumps
 from runsd.sdk.failure import describe
 from runsd.sdk.workflow import StepFailed
 
@@ -84,7 +83,7 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 def error_of_exception(error: BaseException) -> RunError:
     if isinstance(error, StepFailed):
-        return RunError(f"step {error.step_id!r}: {error.message}", error.code, _detail_json(error.detail))
+        return RunError(f"step {error.step_id!r}: {error.message}", error.code, detail_json(error.detail))
     if isinstance(error, NotJson):
         return RunError(f"the result is not JSON: {error}", ErrorCode.OUTPUT_INVALID)
     try:
@@ -92,14 +91,6 @@ def error_of_exception(error: BaseException) -> RunError:
         return RunError(told["message"], told["code"], dumps(told["detail"]))
     except BaseException:  # noqa: BLE001 - an exception's own text is user code too
         return RunError(f"{type(error).__name__}, which cannot be shown", ErrorCode.EXCEPTION)
-
-
-def _detail_json(detail: object) -> str:
-    """Of an error that user code may have made: it is told without what cannot be."""
-    try:
-        return "" if detail is None else compact(detail)
-    except (TypeError, ValueError, RecursionError):
-        return ""
 
 
 def failed_step_of(error: BaseException | None) -> str:

@@ -49,6 +49,10 @@ class Place:
     has_begun: bool
     is_refused: bool = False
 
+    @classmethod
+    def refused(cls, name: str, kind: StepKind, scope: Scope) -> Place:
+        return cls(name, name, kind, scope, None, False, is_refused=True)
+
 
 class Session:
     def __init__(
@@ -103,13 +107,13 @@ class Session:
         scope = self.scope
         is_late = (self.has_ended or self.fault is not None) and not scope.prefix.startswith(COMPENSATIONS)
         if self.is_letting_go or is_late:
-            return Place(name, name, kind, scope, None, False, is_refused=True)
+            return Place.refused(name, kind, scope)
         step_id = scope.next_id(name)
         try:
             recorded = self.replay.call(step_id, kind, detail)
         except Nondeterministic as error:
             self._deviates(error)
-            return Place(name, name, kind, scope, None, False, is_refused=True)
+            return Place.refused(name, kind, scope)
         if recorded is not None:
             scope.emitted_last = 0
         return Place(step_id, name, kind, scope, recorded, recorded is not None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from runsd.engine.workflows.calls import CallFailed, call_step, native
@@ -18,7 +17,7 @@ from runsd.model.run import ErrorCode, RunError
 from runsd.model.settings import Backoff, RetrySettings
 from runsd.model.steps import StepKind, StepState
 from runsd.model.times import after, rfc3339
-from runsd.sdk.documents import NotJson, dumps
+from runsd.sdk.documents import dumps
 from runsd.sdk.durations import seconds
 from runsd.sdk.workflow import Approval, ApprovalRequest, Retry, StepOptions
 from runsd.store.clock import steady_now
@@ -95,21 +94,12 @@ async def execute_run(
         raise
     error = error_of(run)
     if error is not None:
-        _fail(session, place, attempt, _sayable(error))
+        _fail(session, place, attempt, error)
     output_json = await children.output_json(child_id)
     session.recorder.completed(
         place.step_id, place.name, place.kind, attempt=attempt, child_run_id=child_id, output=Raw(output_json)
     )
     return native(output_json)
-
-
-def _sayable(error: RunError) -> RunError:
-    """What a process told of itself may hold lone surrogates; a value of a workflow may not."""
-    try:
-        dumps(native(error.detail_json))
-    except NotJson:
-        return replace(error, detail_json="")
-    return error
 
 
 def _fail(session: Session, place: Place, attempt: int, error: RunError) -> None:

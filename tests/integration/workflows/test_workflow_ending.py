@@ -67,3 +67,21 @@ async def test_they_are_after_a_kill_too(make_daemon: Callable[..., Daemon], fam
     async with killed_and_started(daemon) as client:
         await all_cancelled(client, run_ids)
     assert daemon.stop() == 0
+
+
+async def test_a_daemon_that_starts_nothing_more_still_ends_what_is_cancelled(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    """A parent that executes waits for the end of its child, which waits."""
+    daemon = make_daemon(env={"RUNSD_ON_STOP": "cancel"})
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        run_id = await start(client, "busy-parent")
+        child_id = (await until(client, run_id, "step.started", name="signal")).payload["child_run_id"]
+        await until(client, child_id, "run.waiting")
+    assert daemon.stop() == 0
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        runs = [await client.get(one) for one in (run_id, child_id)]
+        assert [run.status for run in runs] == [RunStatus.CANCELLED] * 2
+    assert daemon.stop() == 0

@@ -1,5 +1,6 @@
 """Workflows with runs below them."""
 
+import asyncio
 from typing import Any
 
 from marks import twice  # type: ignore[import-not-found]
@@ -39,6 +40,16 @@ async def children(ctx: WorkflowContext, input: Any) -> Any:
         raise ValueError("as asked")
 
     return await ctx.parallel(ctx.run("task:hang"), ctx.run("workflow:signal"), ctx.run("task:hang"), failing())
+
+
+@workflow("busy-parent")
+async def busy_parent(ctx: WorkflowContext, input: Any) -> Any:
+    """Executes, so that it is not let go, beside a child that waits."""
+
+    async def hold() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    return await ctx.parallel(ctx.run("workflow:signal"), ctx.step("hold", hold))
 
 
 @workflow("input-not-json")
