@@ -7,11 +7,13 @@ as `steps.draft.output[0].text` is followed here: nothing is copied, and an erro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from runsd.definitions.expression_cost import MAX_RANGE, too_much_work
+from runsd.definitions.expression_text import MACROS, nesting, tokens
 from runsd.definitions.json_values import NotJson, kind_of, native
 from runsd.model.tables import nearest
 
@@ -19,24 +21,11 @@ if TYPE_CHECKING:
     from cel import Program
 
 STEPS = "steps"
-_QUOTED = r"\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
-_RAW = r"\"\"\".*?\"\"\"|'''.*?'''|\"[^\"\n]*\"|'[^'\n]*'"
-TOKEN = re.compile(
-    rf"(?P<string>[bB]?[rR][bB]?(?:{_RAW})|[bB]?(?:{_QUOTED}))"
-    r"|(?P<name>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)|(?P<blank>\s+|//[^\n]*)|(?P<sign>.)",
-    re.ASCII | re.DOTALL,
-)
 _PART = re.compile(
     r"\.(?P<name>[A-Za-z_]\w*)|\[(?:(?P<index>\d{1,9})|\"(?P<key>[^\"\\]*)\"|'(?P<key2>[^'\\]*)')\]", re.ASCII
 )
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _LITERALS = frozenset({"true", "false", "null", "in"})
-_MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
-_OPENING = frozenset("([{")
-_CLOSING = frozenset(")]}")
-# They make longer lists than those there are.
-_LENGTHENING = frozenset({"flatten", "split"})
-_TEXT_PER_VALUE = 100
 _CORE = frozenset(
     {
         *("size", "contains", "startsWith", "endsWith", "matches", "type", "dyn", "max", "min"),
@@ -47,12 +36,8 @@ _CORE = frozenset(
 )
 _TYPES = frozenset({"int", "uint", "double", "string", "bytes", "bool", "list", "map"})
 _MAX_LENGTH = 10_000
-_MAX_MESSAGE = 300
 _MAX_NESTING = 2
-# Values copied while macros go through lists, about a second's worth: the library copies a list for each
-# element that it adds to it, and nothing else of the daemon goes on meanwhile.
-_MAX_WORK = 10_000_000
-_MAX_RANGE = 1000
+_MAX_MESSAGE = 300
 _SYNTAX_ERRORS = (
     (
         re.compile(r"Syntax error: (?:mismatched|extraneous) input '<EOF>'.*|Incomplete .*", re.DOTALL),
@@ -105,7 +90,7 @@ def parse(source: str) -> Expression:
         return Expression(source, frozenset({str(path[0])}), _used_steps(source), path)
     program = _compiled(source)
     _check_functions(program)
-    if max(_nesting(source), default=0) > _MAX_NESTING:
+    if max(nesting(source), default=0) > _MAX_NESTING:
         raise ExpressionInvalid(
             f"has map, filter or the like more than {_MAX_NESTING} deep in one another; compute it in a task"
         )
@@ -173,16 +158,11 @@ def _namespaces() -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in STDLIB_FUNCTIONS if "." in name)
 
 
-def tokens(text: str, start: int = 0) -> Iterator[re.Match[str]]:
-    """Without blanks and comments."""
-    return (token for token in TOKEN.finditer(text, start) if token.lastgroup != "blank")
-
-
 def _bound(source: str) -> set[str]:
     """Variables of macros: the `x` of `rows.map(x, x.id)`."""
     parts = [token[0] for token in tokens(source)]
     windows = zip(parts, parts[1:], parts[2:], parts[3:], parts[4:], strict=False)
-    return {w[3] for w in windows if w[0] == "." and w[1] in _MACROS and w[2] == "(" and w[4] == ","}
+    return {w[3] for w in windows if w[0] == "." and w[1] in MACROS and w[2] == "(" and w[4] == ","}
 
 
 def _used_steps(source: str) -> frozenset[str]:
@@ -239,7 +219,8 @@ def _execute(expression: Expression, variables: Mapping[str, Any]) -> Any:
     context.add_function("lists.range", _range)
     try:
         seen = {name: _seen(expression, name, variables[name]) for name in expression.variables}
-        _check_work(expression, seen)
+        if excess := too_much_work(expression.source, seen):
+            raise ExpressionFailed(excess)
         for name, value in seen.items():
             context.add_variable(name, value)
         return native(_compiled(expression.source).execute(context))
@@ -253,94 +234,15 @@ def _execute(expression: Expression, variables: Mapping[str, Any]) -> Any:
         raise ExpressionFailed(_shortened(_CALL_FAILED.sub(r"\1: ", str(error)))) from None
 
 
-def _seen(expression: Expression, name: str, value: Any) -> Any:
-    """What is not used is not copied."""
-    return {step: value[step] for step in expression.steps} if name == STEPS else value
-
-
 def _range(length: int) -> list[int]:
-    if length > _MAX_RANGE:
-        raise ValueError(f"lists.range makes at most {_MAX_RANGE:,} numbers, not {length:,}")
+    if length > MAX_RANGE:
+        raise ValueError(f"lists.range makes at most {MAX_RANGE:,} numbers, not {length:,}")
     return list(range(length))
 
 
-@lru_cache(maxsize=4096)
-def _nesting(source: str) -> tuple[int, ...]:
-    """For each macro, how many there are around it, with itself."""
-    return tuple(depth for token, depth in _with_depth(list(tokens(source))) if token is None)
-
-
-def _with_depth(found: Sequence[re.Match[str]]) -> Iterator[tuple[int | None, int]]:
-    """The index of each token with the number of macros that it is inside of; None stands for a macro."""
-    brackets: list[bool] = []
-    for index, token in enumerate(found):
-        if token[0] in _OPENING:
-            is_macro = token[0] == "(" and index > 1 and found[index - 1][0] in _MACROS and found[index - 2][0] == "."
-            brackets.append(is_macro)
-            if is_macro:
-                yield None, sum(brackets)
-        elif token[0] in _CLOSING and brackets:
-            brackets.pop()
-        yield index, sum(brackets)
-
-
-def _check_work(expression: Expression, variables: Mapping[str, Any]) -> None:
-    """An upper bound of what the macros copy, from the documents as they are. Raises ExpressionFailed."""
-    nesting = _nesting(expression.source)
-    if not nesting:
-        return
-    found = list(tokens(expression.source))
-    inside = {index for index, depth in _with_depth(found) if index is not None and depth}
-    size, longest, added = 1, sum(token[0] == "," for token in found) + 1, 0
-    for index, value, is_walked in _named(found, variables):
-        its_size, its_longest = _size_of(value)
-        size, longest = size + its_size, max(longest, its_longest)
-        # Each element may get a copy of what is named inside a macro.
-        added += its_size if index in inside and not is_walked else 0
-    names = {token[0] for token in found if token.lastgroup == "name"}
-    if "range" in names:
-        longest = max(longest, _MAX_RANGE)
-    if names & _LENGTHENING:
-        longest = max(longest, size * _TEXT_PER_VALUE if "split" in names else size)
-    chained = -(-len(nesting) // max(nesting))
-    work = chained * longest ** max(nesting) * (max(size, longest) + longest * added)
-    if work > _MAX_WORK:
-        deep = ", one in another" if max(nesting) > 1 else ""
-        raise ExpressionFailed(
-            f"is too much work: {len(nesting)} map, filter or the like{deep}, lists of up to {longest:,} elements "
-            f"and documents of {size:,} values; compute it in a task"
-        )
-
-
-def _named(found: Sequence[re.Match[str]], variables: Mapping[str, Any]) -> Iterator[tuple[int, Any, bool]]:
-    """Each document that is named, with where, and whether a macro walks through it."""
-    texts = [token[0] for token in found]
-    for index, token in enumerate(found):
-        if token.lastgroup != "name" or texts[index - 1 : index] == ["."] or token[0] not in variables:
-            continue
-        value, end = variables[token[0]], index + 1
-        while texts[end : end + 1] == ["."] and isinstance(value, Mapping) and texts[end + 1] in value:
-            value, end = value[texts[end + 1]], end + 2
-        is_walked = texts[end : end + 1] == ["."] and texts[end + 1] in _MACROS
-        yield index, value, is_walked
-
-
-def _size_of(document: Any) -> tuple[int, int]:
-    """How many values there are in it, and in the longest list or object; texts by their length too."""
-    size, longest = 0, 0
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        size += 1
-        if isinstance(value, str):
-            size += len(value) // _TEXT_PER_VALUE
-        elif isinstance(value, Mapping):
-            longest = max(longest, len(value))
-            waiting.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            longest = max(longest, len(value))
-            waiting.extend(value)
-    return size, longest
+def _seen(expression: Expression, name: str, value: Any) -> Any:
+    """What is not used is not copied."""
+    return {step: value[step] for step in expression.steps} if name == STEPS else value
 
 
 def _shortened(message: str) -> str:

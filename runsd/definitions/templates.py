@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from runsd.definitions.expressions import Expression, ExpressionFailed, ExpressionInvalid, parse, tokens
+from runsd.definitions.expression_text import tokens
+from runsd.definitions.expressions import Expression, ExpressionFailed, ExpressionInvalid, parse
 from runsd.definitions.json_values import NotJson, native
 from runsd.model.tables import join
 

@@ -14,14 +14,24 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from runsd.sdk.arguments import (
+    Strategy,
+    approvers_given,
+    check_race,
+    configs_given,
+    function_given,
+    items_given,
+    limit_given,
+    named,
+    strategy_given,
+    text_given,
+)
 from runsd.sdk.documents import NotJson, dumps
 from runsd.sdk.durations import seconds
 
 Duration = str | float | timedelta
-Strategy = Literal["all", "race", "all_settled"]
 Backoff = Literal["fixed", "linear", "exponential"]
 MAX_RETRIES = 1000
-STRATEGIES = ("all", "race", "all_settled")
 BACKOFFS = ("fixed", "linear", "exponential")
 
 
@@ -124,36 +134,14 @@ class ApprovalRequest:
     @classmethod
     def of(cls, message: object, approvers: object, schema: object) -> ApprovalRequest:
         """Raises ValueError naming the argument."""
-        text = _text("message", message)
+        text = text_given("message", message)
         if schema is not None and not isinstance(schema, Mapping):
             raise ValueError(f"schema must be a JSON Schema as a dict, not {schema!r}")
         try:
             dumps(None if schema is None else dict(schema))
         except NotJson as error:
             raise ValueError(f"schema is not JSON: {error}") from None
-        return cls(text, _approvers(approvers), schema)
-
-
-def _approvers(approvers: object) -> tuple[str, ...]:
-    """An empty one is more likely a mistake than meant: it would let anybody decide."""
-    if approvers is None:
-        return ()
-    names = None if isinstance(approvers, (str, bytes)) or not isinstance(approvers, Iterable) else tuple(approvers)
-    if not names or not all(isinstance(name, str) and name and _is_utf8(name) for name in names):
-        raise ValueError(
-            f"approvers must be one or more names, such as ['eve'], not {approvers!r}; leave it out for anybody"
-        )
-    return names
-
-
-def _text(argument: str, value: object) -> str:
-    if not isinstance(value, str) or not _is_utf8(value):
-        raise ValueError(f"{argument} must be text, not {value!r}")
-    return value
-
-
-def _is_utf8(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+        return cls(text, approvers_given(approvers), schema)
 
 
 class Operations(Protocol):
@@ -247,7 +235,7 @@ class WorkflowContext:
         Raises StepFailed when the last attempt failed.
         """
         options = StepOptions.of(retry, timeout)
-        return self._operations.step(_named(name), _Call(_callable(function), args, kwargs), options)
+        return self._operations.step(named(name), _Call(function_given(function), args, kwargs), options)
 
     def run(
         self,
@@ -267,7 +255,7 @@ class WorkflowContext:
             raise ValueError(f"{target!r} is no target; write 'task:<id>' or 'workflow:<id>'")
         chosen = name if name is not None else (target.partition(":")[2] or target).replace("/", ".")
         documents = {"input": input, "config": config}
-        return self._operations.run(_named(chosen), target, documents, StepOptions.of(retry, timeout))
+        return self._operations.run(named(chosen), target, documents, StepOptions.of(retry, timeout))
 
     def map(
         self,
@@ -287,19 +275,13 @@ class WorkflowContext:
         `configs` has one for each item, that as its config. `strategy` is as in `parallel`.
         """
         options = StepOptions.of(retry, timeout)
-        if not isinstance(items, Iterable):
-            raise ValueError(f"the items of {name!r} must be a list or another iterable, not {items!r}")
         if not isinstance(function, str):
-            _callable(function)
-        inputs = list(items)
-        if len(inputs) > MAX_ITEMS:
-            raise ValueError(
-                f"{name!r} has {len(inputs):,} items; a map takes {MAX_ITEMS:,}, so map over parts of them"
-            )
+            function_given(function)
+        inputs = items_given(name, items)
         if configs is not None and not isinstance(function, str):
             raise ValueError("configs are for targets; a function takes all it needs in its item")
-        pairs = list(zip(inputs, _configs(name, configs, len(inputs)), strict=True))
-        _check_race(name, strategy, len(inputs))
+        pairs = list(zip(inputs, configs_given(name, configs, len(inputs)), strict=True))
+        check_race(name, strategy, len(inputs))
 
         def begin(step_name: str, pair: tuple[Any, Any]) -> Coroutine[Any, Any, Any]:
             item, config = pair
@@ -307,7 +289,7 @@ class WorkflowContext:
                 return self._operations.run(step_name, function, {"input": item, "config": config}, options)
             return self._operations.step(step_name, _Call(function, (item,), {}), options)
 
-        return self._operations.map(_named(name), begin, pairs, _strategy(strategy), _limit(concurrency))
+        return self._operations.map(named(name), begin, pairs, strategy_given(strategy), limit_given(concurrency))
 
     def parallel(
         self,
@@ -324,16 +306,16 @@ class WorkflowContext:
         for branch in branches:
             if not isinstance(branch, Awaitable):
                 raise ValueError(f"a branch of {name!r} is {branch!r}; give ctx.step(…) or another awaitable")
-        _check_race(name, strategy, len(branches))
-        return self._operations.parallel(_named(name), branches, _strategy(strategy), _limit(concurrency))
+        check_race(name, strategy, len(branches))
+        return self._operations.parallel(named(name), branches, strategy_given(strategy), limit_given(concurrency))
 
     def sleep(self, duration: Duration, *, name: str = "sleep") -> Coroutine[Any, Any, None]:
         """Pause the run. It holds no memory meanwhile, and goes on in time after a restart."""
-        return self._operations.sleep(_named(name), seconds(duration))
+        return self._operations.sleep(named(name), seconds(duration))
 
     def wait_for_signal(self, name: str, *, timeout: Duration | None = None) -> Coroutine[Any, Any, Any]:
         """The payload of the next signal of this name, also of one that came before. Raises WaitTimeout."""
-        return self._operations.wait_for_signal(_named(name), None if timeout is None else seconds(timeout))
+        return self._operations.wait_for_signal(named(name), None if timeout is None else seconds(timeout))
 
     def wait_for_approval(
         self,
@@ -350,16 +332,16 @@ class WorkflowContext:
         """
         request = ApprovalRequest.of(message, approvers, schema)
         limit = None if timeout is None else seconds(timeout)
-        return self._operations.wait_for_approval(_named(name), request, limit)
+        return self._operations.wait_for_approval(named(name), request, limit)
 
     def skip(self, name: str, reason: str = "") -> Coroutine[Any, Any, None]:
         """Record that a step is left out, for whoever looks at the run."""
-        return self._operations.skip(_named(name), _text("reason", reason))
+        return self._operations.skip(named(name), text_given("reason", reason))
 
     def on_failure(self, function: Callable[..., Any], /, *args: Any, name: str | None = None) -> None:
         """Call `function` if the run fails for good or is cancelled: the latest first, each a step of its own."""
         chosen = name if name is not None else getattr(function, "__name__", "compensate")
-        self._operations.on_failure(_named(chosen), _Call(_callable(function), args, {}))
+        self._operations.on_failure(named(chosen), _Call(function_given(function), args, {}))
 
     def emit(self, event_type: str, payload: Mapping[str, Any] | None = None) -> None:
         """Add an event to the run's log: a dotted name such as `draft.ready`, and a JSON object."""
@@ -403,50 +385,3 @@ class _Call:
         from inspect import iscoroutinefunction
 
         return iscoroutinefunction(self.function) or iscoroutinefunction(getattr(self.function, "__call__", None))
-
-
-MAX_NAME = 200
-MAX_ITEMS = 10_000
-
-
-def _named(name: str) -> str:
-    is_text = isinstance(name, str) and 0 < len(name) <= MAX_NAME and _is_utf8(name)
-    if not is_text or not set("/#[]~\n").isdisjoint(name):
-        shown = repr(name) if len(repr(name)) <= MAX_NAME else f"{repr(name)[:40]} …"
-        raise ValueError(f"{shown} is no name for a step; write 1 to {MAX_NAME} characters without / # [ ] ~")
-    return name
-
-
-def _callable(function: Callable[..., Any]) -> Callable[..., Any]:
-    if not callable(function):
-        hint = "write it as `function, argument`, without calling it" if isinstance(function, Awaitable) else "give one"
-        raise ValueError(f"{function!r} is no function; {hint}")
-    return function
-
-
-def _configs(name: str, configs: Iterable[Any] | None, count: int) -> Sequence[Any]:
-    if configs is None:
-        return [None] * count
-    if isinstance(configs, (str, Mapping)) or not isinstance(configs, Iterable):
-        raise ValueError(f"the configs of {name!r} must be a list with one for each item, not {configs!r}")
-    given = list(configs)
-    if len(given) != count:
-        raise ValueError(f"{name!r} has {count:,} items and {len(given):,} configs; give one for each item")
-    return given
-
-
-def _check_race(name: str, strategy: Strategy, count: int) -> None:
-    if strategy == "race" and count == 0:
-        raise ValueError(f"{name!r} is a race with nobody in it; give it one branch or more")
-
-
-def _strategy(strategy: Strategy) -> Strategy:
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
-    return strategy
-
-
-def _limit(concurrency: int | None) -> int | None:
-    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-        raise ValueError(f"concurrency must be a whole number, 1 or more, not {concurrency!r}")
-    return concurrency

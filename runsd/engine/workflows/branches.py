@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runsd.engine.workflows.waits import Waits
-from runsd.sdk.workflow import Strategy
+from runsd.sdk.arguments import Strategy
 
 Task = asyncio.Task[Any]
 

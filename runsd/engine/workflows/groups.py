@@ -16,7 +16,8 @@ from runsd.model.events import Raw
 from runsd.model.replay import Scope
 from runsd.model.run import RunError
 from runsd.model.steps import StepState
-from runsd.sdk.workflow import Settled, StepFailed, Strategy
+from runsd.sdk.arguments import Strategy
+from runsd.sdk.workflow import Settled, StepFailed
 
 
 @dataclass(frozen=True, slots=True)

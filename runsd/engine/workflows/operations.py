@@ -28,7 +28,8 @@ from runsd.model.events import emitted as checked_event
 from runsd.model.replay import COMPENSATIONS, VALUE_PREFIX, Scope
 from runsd.model.run import ErrorCode, RunError
 from runsd.model.steps import Step, StepKind, StepState
-from runsd.sdk.workflow import Approval, ApprovalRequest, StepFailed, StepOptions, Strategy
+from runsd.sdk.arguments import Strategy
+from runsd.sdk.workflow import Approval, ApprovalRequest, StepFailed, StepOptions
 
 
 class SessionOperations:
