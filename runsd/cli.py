@@ -110,7 +110,8 @@ def check(
     catalog, problems = _catalog(settings)
     _print_problems(problems)
     for one in catalog.projects:
-        typer.echo(f"{one.id}: {len(one.definitions)} targets in {one.directory}")
+        count = len(one.definitions)
+        typer.echo(f"{one.id}: {count} target{'' if count == 1 else 's'} in {one.directory}")
     if problems:
         raise typer.Exit(2)
     if not catalog.projects:

@@ -96,7 +96,19 @@ def with_targets_checked(definition: Definition, targets: Mapping[str, object], 
             message = "a workflow cannot follow itself; name another target"
         if message:
             definition = with_problem(definition, Problem(origin.file, f"{origin.key}.{key}", message))
+    for id in _endless_steps(definition):
+        message = "the workflow executes itself without end; give the step a condition with when"
+        definition = with_problem(definition, Problem(origin.file, f"{origin.key}.steps.{id}.workflow", message))
     return definition
+
+
+def _endless_steps(definition: Definition) -> Iterator[str]:
+    """`for_each` ends at an empty list."""
+    if isinstance(definition.program, Pipeline):
+        for step in definition.program.steps:
+            is_itself = isinstance(step.action, RunTarget) and step.action.target == str(definition.target)
+            if is_itself and not step.when and not step.for_each:
+                yield step.id
 
 
 def _targets(definition: Definition) -> Iterator[tuple[str, str]]:

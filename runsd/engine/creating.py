@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from runsd.model.creation import NewRun
-from runsd.model.errors import KeyReused, NotFound
+from runsd.model.errors import FieldViolation, InvalidRequest, KeyReused, NotFound
 from runsd.model.run import Run
 from runsd.store.transaction import Transaction
+
+MAX_DEPTH = 32
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} runs below the first; look for runs that start themselves again without end"
 
 
 def create_run(transaction: Transaction, new: NewRun, variant: str = "") -> tuple[Run, bool]:
@@ -26,6 +29,26 @@ def create_run(transaction: Transaction, new: NewRun, variant: str = "") -> tupl
     root = _root(transaction, new)
     payload = new.created_payload(root, transaction.steady_now)
     return transaction.create(payload, new.documents, fingerprint), False
+
+
+def check_depth(transaction: Transaction, new: NewRun) -> None:
+    """Raises InvalidRequest where the run would be too far below the first of its kin."""
+    if is_too_deep(transaction, new.request.parent_run_id):
+        raise InvalidRequest([FieldViolation("parent_run_id", TOO_DEEP)])
+
+
+def is_too_deep(transaction: Transaction, parent_id: str) -> bool:
+    """Whether a run below this one has more than MAX_DEPTH above it.
+
+    One that began when its parent had ended follows it, and is not inside it: such chains may go on.
+    """
+    began = transaction.now
+    for _ in range(MAX_DEPTH + 1):
+        parent = transaction.find(parent_id) if parent_id else None
+        if parent is None or (parent.run.completed_at is not None and parent.run.completed_at <= began):
+            return False
+        began, parent_id = parent.run.created_at, parent.run.parent_run_id
+    return True
 
 
 def _root(transaction: Transaction, new: NewRun) -> str:

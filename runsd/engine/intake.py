@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from runsd.definitions.catalog import Catalog
 from runsd.engine.checking import checked_request
-from runsd.engine.creating import create_run
+from runsd.engine.creating import check_depth, create_run
 from runsd.engine.ending import cancel_run
 from runsd.engine.going_on import go_on
 from runsd.model.creation import CreateRequest, NewRun
@@ -46,7 +46,7 @@ class Intake:
     async def create(self, request: CreateRequest) -> Created:
         """Raises InvalidRequest, NotFound, NotPossible, KeyReused, Overloaded, Stopping."""
         new = checked_request(self._catalog, request, self._payload_limit)
-        run, duplicate = await self._store.journal.change(lambda transaction: create_run(transaction, new))
+        run, duplicate = await self._store.journal.change(lambda transaction: _create(transaction, new))
         return await self._created(new, run, duplicate)
 
     async def create_batch(self, project: str, requests: Sequence[CreateRequest]) -> list[Created]:
@@ -54,7 +54,7 @@ class Intake:
         if not 1 <= len(requests) <= BATCH_MAX:
             raise InvalidRequest([FieldViolation("requests", f"must be 1 to {BATCH_MAX} runs, not {len(requests)}")])
         new = self._checked_batch(self._catalog.project(project).id, requests)
-        made = await self._store.journal.change(lambda transaction: [create_run(transaction, one) for one in new])
+        made = await self._store.journal.change(lambda transaction: _create_all(transaction, new))
         return [await self._created(one, run, duplicate) for one, (run, duplicate) in zip(new, made, strict=True)]
 
     def _checked_batch(self, project: str, requests: Sequence[CreateRequest]) -> list[NewRun]:
@@ -106,6 +106,21 @@ class Intake:
                 [FieldViolation("reason", f"has more than the {MAX_REASON} characters that are allowed")]
             )
         return await self._store.journal.change(cancellation(run_id, reason))
+
+
+def _create(transaction: Transaction, new: NewRun) -> tuple[Run, bool]:
+    check_depth(transaction, new)
+    return create_run(transaction, new)
+
+
+def _create_all(transaction: Transaction, new: Sequence[NewRun]) -> list[tuple[Run, bool]]:
+    made = []
+    for index, one in enumerate(new):
+        try:
+            made.append(_create(transaction, one))
+        except InvalidRequest as error:
+            raise InvalidRequest([fault.inside(f"requests[{index}]") for fault in error.violations]) from None
+    return made
 
 
 def _again(run: Run, documents: Documents, idempotency_key: str) -> CreateRequest:

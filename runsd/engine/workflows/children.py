@@ -8,7 +8,8 @@ from typing import Any
 
 from runsd.definitions.catalog import Catalog
 from runsd.engine.checking import checked_request
-from runsd.engine.creating import create_run
+from runsd.engine.creating import TOO_DEEP, create_run, is_too_deep
+from runsd.engine.ending import fail_run
 from runsd.engine.intake import cancellation
 from runsd.engine.workflows.recorder import Recorder, started
 from runsd.engine.workflows.waits import Wait, Waits
@@ -68,6 +69,9 @@ class Children:
 
         def entry(transaction: Transaction, stored: StoredRun) -> StoredRun:
             create_run(transaction, new)
+            if is_too_deep(transaction, self._parent.run_id):
+                # Its step fails with it; the record shows where the nesting ended.
+                fail_run(transaction, transaction.get(new.run_id), RunError(TOO_DEEP, ErrorCode.INVALID_REQUEST))
             return transaction.emit(stored, [begun])
 
         self._recorder.add(entry)

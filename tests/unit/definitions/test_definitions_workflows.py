@@ -432,3 +432,26 @@ def test_no_table_raises_and_a_pipeline_without_problems_can_be_ordered(tables: 
         return
     assert isinstance(definition.program, Pipeline)
     assert sum(map(len, definition.program.levels())) == len(definition.program.steps)
+
+
+@pytest.mark.parametrize(
+    ("more", "is_endless"),
+    [("", True), ('needs = ["first"]', True), ('when = "input > 0"', False), ('for_each = "input.parts"', False)],
+)
+def test_a_workflow_that_executes_itself_needs_an_end(tmp_path: Path, more: str, is_endless: bool) -> None:
+    loaded = project(
+        tmp_path,
+        f"""
+        [[workflows.w.steps]]
+        id = "first"
+        task = "research"
+        [[workflows.w.steps]]
+        id = "again"
+        workflow = "w"
+        {more}
+        """,
+    )
+    message = "the workflow executes itself without end; give the step a condition with when"
+    said = [(p.file, p.key, p.message) for p in loaded.definitions["workflow:w"].problems]
+    expected = [(f"{tmp_path}/runs.toml", 'workflows."w".steps.again.workflow', message)]
+    assert said == (expected if is_endless else [])

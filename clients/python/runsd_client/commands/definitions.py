@@ -11,6 +11,7 @@ from runsd_client.commands.connection import connect
 from runsd_client.commands.exit_status import ExitStatus
 from runsd_client.commands.formats import show_targets
 from runsd_client.commands.terminal import Screen
+from runsd_client.values import ReloadAnswer
 
 
 def targets(
@@ -47,8 +48,14 @@ def reload(
     if as_json:
         screen.json(answer.to_dict())
     else:
-        show_targets(screen, answer.data)
+        screen.text(_summary(answer) + "\n")
         for problem in answer.problems:
             screen.error(str(problem))
     if answer.problems:
         raise typer.Exit(ExitStatus.REFUSED)
+
+
+def _summary(answer: ReloadAnswer) -> str:
+    count, broken = len(answer.data), sum(bool(target.problems) for target in answer.data)
+    counted = f"{count} target{'' if count == 1 else 's'}"
+    return f"{counted}, {broken} of them broken" if broken else counted

@@ -76,7 +76,7 @@ class CreateRunRequest(_message.Message):
     expires_after_seconds: _builtins.float
     """Seconds from now by which the run must have started, or it fails with code `expired`. 0: never."""
     parent_run_id: _builtins.str
-    """The run inside which this one is created."""
+    """The run inside which this one is created; at most 32 deep below the first."""
     batch_id: _builtins.str
     """A label shared by the runs of a batch."""
     trigger_kind: _run_pb2.TriggerKind.ValueType

@@ -54,7 +54,7 @@ export interface CreateRunRequest {
   start_after_seconds: number;
   /** Seconds from now by which the run must have started, or it fails with code `expired`. 0: never. */
   expires_after_seconds: number;
-  /** The run inside which this one is created. */
+  /** The run inside which this one is created; at most 32 deep below the first. */
   parent_run_id: string;
   /** A label shared by the runs of a batch. */
   batch_id: string;
