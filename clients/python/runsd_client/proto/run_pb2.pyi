@@ -322,6 +322,7 @@ class Run(_message.Message):
     RETRY_OF_RUN_ID_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     STEPS_TRUNCATED_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FOR_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Unique over all projects; sorts by time of creation."""
     kind: Global___RunKind.ValueType
@@ -432,6 +433,12 @@ class Run(_message.Message):
         in its `step.*` events. Left empty in lists.
         """
 
+    @_builtins.property
+    def scheduled_for(self) -> _timestamp_pb2.Timestamp:
+        """The occurrence of its schedule that the run was made for. Unset on runs of no schedule, and on those that
+        were triggered by hand.
+        """
+
     def __init__(
         self,
         *,
@@ -475,10 +482,11 @@ class Run(_message.Message):
         retry_of_run_id: _builtins.str = ...,
         steps: _abc.Iterable[Global___Step] | None = ...,
         steps_truncated: _builtins.bool = ...,
+        scheduled_for: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_exit_code", b"_exit_code", "completed_at", b"completed_at", "created_at", b"created_at", "duration_ms", b"duration_ms", "error", b"error", "exit_code", b"exit_code", "expires_after", b"expires_after", "start_after", b"start_after", "started_at", b"started_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_exit_code", b"_exit_code", "completed_at", b"completed_at", "created_at", b"created_at", "duration_ms", b"duration_ms", "error", b"error", "exit_code", b"exit_code", "expires_after", b"expires_after", "scheduled_for", b"scheduled_for", "start_after", b"start_after", "started_at", b"started_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_exit_code", b"_exit_code", "artifacts", b"artifacts", "attempt", b"attempt", "backoff_limit", b"backoff_limit", "batch_id", b"batch_id", "cancel_requested", b"cancel_requested", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config_json", b"config_json", "created_at", b"created_at", "created_by", b"created_by", "duration_ms", b"duration_ms", "error", b"error", "exit_code", b"exit_code", "expires_after", b"expires_after", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "kind", b"kind", "logs", b"logs", "logs_truncated", b"logs_truncated", "metadata_json", b"metadata_json", "name", b"name", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "priority", b"priority", "project", b"project", "retry_of_run_id", b"retry_of_run_id", "root_run_id", b"root_run_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "start_after", b"start_after", "started_at", b"started_at", "status", b"status", "steps", b"steps", "steps_truncated", b"steps_truncated", "target", b"target", "timeout_seconds", b"timeout_seconds", "trigger_id", b"trigger_id", "trigger_kind", b"trigger_kind", "updated_at", b"updated_at", "waiting_reason", b"waiting_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_exit_code", b"_exit_code", "artifacts", b"artifacts", "attempt", b"attempt", "backoff_limit", b"backoff_limit", "batch_id", b"batch_id", "cancel_requested", b"cancel_requested", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config_json", b"config_json", "created_at", b"created_at", "created_by", b"created_by", "duration_ms", b"duration_ms", "error", b"error", "exit_code", b"exit_code", "expires_after", b"expires_after", "idempotency_key", b"idempotency_key", "input_json", b"input_json", "kind", b"kind", "logs", b"logs", "logs_truncated", b"logs_truncated", "metadata_json", b"metadata_json", "name", b"name", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "priority", b"priority", "project", b"project", "retry_of_run_id", b"retry_of_run_id", "root_run_id", b"root_run_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "start_after", b"start_after", "started_at", b"started_at", "status", b"status", "steps", b"steps", "steps_truncated", b"steps_truncated", "target", b"target", "timeout_seconds", b"timeout_seconds", "trigger_id", b"trigger_id", "trigger_kind", b"trigger_kind", "updated_at", b"updated_at", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
@@ -596,7 +604,8 @@ class Event(_message.Message):
     `run.interrupted`, `run.waiting`, `run.resumed`, `run.cancel_requested`, `run.completed`,
     `run.failed`, `run.cancelled`, `log`, `progress`, `artifact`, `signal`; of workflows
     `step.started`, `step.completed`, `step.failed`, `step.skipped`, `approval.requested`,
-    `approval.decided`. Any other is the run's own.
+    `approval.decided`. Any other is the run's own. Of schedules, which are seen by WatchEvents only:
+    `schedule.health_changed`.
     """
     payload_json: _builtins.str
     """JSON object. Of `log`: `stream` (`stdout`, `stderr`, `system`), `text` and, where the bytes were
@@ -604,7 +613,8 @@ class Event(_message.Message):
     `artifact`: the fields of Artifact. Of `step.*`: `step_id`, `name`, `kind`, `attempt`,
     `duration_ms`, `output`, `error`, `until`, `child_run_id`, as far as they apply. Of `approval.*`:
     `step_id`, `name`, and `message`, `approvers`, `schema`, `expires_at`, or `approved`, `by`,
-    `comment`, `data`. Of `signal`: `name`, `payload`, `idempotency_key`.
+    `comment`, `data`. Of `signal`: `name`, `payload`, `idempotency_key`. Of `schedule.health_changed`:
+    `schedule_id`, `health`, `was` (`healthy`, `stale`, `failing`), and `run_id` where a run made it so.
     """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:

@@ -320,6 +320,7 @@ class ListRunsRequest(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     CREATED_FROM_FIELD_NUMBER: _builtins.int
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """Id of the project. May be empty where the daemon serves one project."""
     limit: _builtins.int
@@ -340,6 +341,8 @@ class ListRunsRequest(_message.Message):
     """JSON object: each member must be there in the run's metadata with an equal value (a string, a
     number, a boolean or null).
     """
+    schedule_id: _builtins.str
+    """Runs of this schedule."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_run_pb2.RunStatus.ValueType]:
         """Any of these."""
@@ -367,10 +370,11 @@ class ListRunsRequest(_message.Message):
         metadata_json: _builtins.str = ...,
         created_from: _timestamp_pb2.Timestamp | None = ...,
         created_before: _timestamp_pb2.Timestamp | None = ...,
+        schedule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "created_before", b"created_before", "created_from", b"created_from", "kind", b"kind", "limit", b"limit", "metadata_json", b"metadata_json", "name_prefix", b"name_prefix", "page_token", b"page_token", "parent_run_id", b"parent_run_id", "project", b"project", "statuses", b"statuses", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "created_before", b"created_before", "created_from", b"created_from", "kind", b"kind", "limit", b"limit", "metadata_json", b"metadata_json", "name_prefix", b"name_prefix", "page_token", b"page_token", "parent_run_id", b"parent_run_id", "project", b"project", "schedule_id", b"schedule_id", "statuses", b"statuses", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -826,12 +830,15 @@ class WatchedEvent(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """The daemon-wide order of commits; grows, with gaps."""
     run_id: _builtins.str
-    """The run that the event belongs to."""
+    """The run that the event belongs to. Empty on events of schedules."""
     target: _builtins.str
-    """The run's target."""
+    """The run's or the schedule's target."""
+    schedule_id: _builtins.str
+    """The schedule that an event of a schedule is of, whose `run_id` is empty. Empty on events of runs."""
     @_builtins.property
     def event(self) -> _run_pb2.Event:
         """The event."""
@@ -843,10 +850,11 @@ class WatchedEvent(_message.Message):
         run_id: _builtins.str = ...,
         target: _builtins.str = ...,
         event: _run_pb2.Event | None = ...,
+        schedule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "position", b"position", "run_id", b"run_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "position", b"position", "run_id", b"run_id", "schedule_id", b"schedule_id", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -205,7 +205,7 @@ class RunsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchEvents(self, request, context):
-        """Streams the events of all runs of a project in the order of their commits, for ever.
+        """Streams the events of all runs and schedules of a project in the order of their commits, for ever.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

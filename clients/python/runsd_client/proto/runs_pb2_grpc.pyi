@@ -84,7 +84,7 @@ class RunsStub:
     from the last `event_id` it has seen.
     """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_runs_pb2.WatchEventsRequest, _runs_pb2.WatchEventsResponse]
-    """Streams the events of all runs of a project in the order of their commits, for ever."""
+    """Streams the events of all runs and schedules of a project in the order of their commits, for ever."""
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListArtifactsRequest, _runs_pb2.ListArtifactsResponse]
     """Lists the files that a run left, by name."""
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_runs_pb2.ReadArtifactRequest, _runs_pb2.ReadArtifactResponse]
@@ -141,7 +141,7 @@ class RunsAsyncStub(RunsStub):
     from the last `event_id` it has seen.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_runs_pb2.WatchEventsRequest, _runs_pb2.WatchEventsResponse]  # type: ignore[assignment]
-    """Streams the events of all runs of a project in the order of their commits, for ever."""
+    """Streams the events of all runs and schedules of a project in the order of their commits, for ever."""
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListArtifactsRequest, _runs_pb2.ListArtifactsResponse]  # type: ignore[assignment]
     """Lists the files that a run left, by name."""
     ReadArtifact: _aio.UnaryStreamMultiCallable[_runs_pb2.ReadArtifactRequest, _runs_pb2.ReadArtifactResponse]  # type: ignore[assignment]
@@ -267,7 +267,7 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.WatchEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_runs_pb2.WatchEventsResponse], _abc.AsyncIterator[_runs_pb2.WatchEventsResponse]]:
-        """Streams the events of all runs of a project in the order of their commits, for ever."""
+        """Streams the events of all runs and schedules of a project in the order of their commits, for ever."""
 
     @_abc_1.abstractmethod
     def ListArtifacts(

@@ -251,6 +251,11 @@ export interface Run {
   steps: Step[];
   /** True when `steps` is not the whole. */
   steps_truncated: boolean;
+  /**
+   * The occurrence of its schedule that the run was made for. Unset on runs of no schedule, and on those that
+   * were triggered by hand.
+   */
+  scheduled_for: Timestamp | undefined;
 }
 
 /** A named, recorded unit of work inside a workflow run. */
@@ -304,7 +309,8 @@ export interface Event {
    * `run.interrupted`, `run.waiting`, `run.resumed`, `run.cancel_requested`, `run.completed`,
    * `run.failed`, `run.cancelled`, `log`, `progress`, `artifact`, `signal`; of workflows
    * `step.started`, `step.completed`, `step.failed`, `step.skipped`, `approval.requested`,
-   * `approval.decided`. Any other is the run's own.
+   * `approval.decided`. Any other is the run's own. Of schedules, which are seen by WatchEvents only:
+   * `schedule.health_changed`.
    */
   event_type: string;
   /**
@@ -313,7 +319,8 @@ export interface Event {
    * `artifact`: the fields of Artifact. Of `step.*`: `step_id`, `name`, `kind`, `attempt`,
    * `duration_ms`, `output`, `error`, `until`, `child_run_id`, as far as they apply. Of `approval.*`:
    * `step_id`, `name`, and `message`, `approvers`, `schema`, `expires_at`, or `approved`, `by`,
-   * `comment`, `data`. Of `signal`: `name`, `payload`, `idempotency_key`.
+   * `comment`, `data`. Of `signal`: `name`, `payload`, `idempotency_key`. Of `schedule.health_changed`:
+   * `schedule_id`, `health`, `was` (`healthy`, `stale`, `failing`), and `run_id` where a run made it so.
    */
   payload_json: string;
   /** When it was committed. */
@@ -556,6 +563,7 @@ function createBaseRun(): Run {
     retry_of_run_id: "",
     steps: [],
     steps_truncated: false,
+    scheduled_for: undefined,
   };
 }
 
@@ -680,6 +688,9 @@ export const Run: MessageFns<Run> = {
     }
     if (message.steps_truncated !== false) {
       writer.uint32(320).bool(message.steps_truncated);
+    }
+    if (message.scheduled_for !== undefined) {
+      Timestamp.encode(message.scheduled_for, writer.uint32(330).fork()).join();
     }
     return writer;
   },
@@ -1017,6 +1028,14 @@ export const Run: MessageFns<Run> = {
             message.steps_truncated = reader.bool();
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.scheduled_for = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1088,6 +1107,9 @@ export const Run: MessageFns<Run> = {
     message.retry_of_run_id = object.retry_of_run_id ?? "";
     message.steps = object.steps?.map((e) => Step.fromPartial(e)) || [];
     message.steps_truncated = object.steps_truncated ?? false;
+    message.scheduled_for = (object.scheduled_for !== undefined && object.scheduled_for !== null)
+      ? Timestamp.fromPartial(object.scheduled_for)
+      : undefined;
     return message;
   },
 };

@@ -146,7 +146,11 @@ export interface ListRunsRequest {
     | Timestamp
     | undefined;
   /** Created before this. */
-  created_before: Timestamp | undefined;
+  created_before:
+    | Timestamp
+    | undefined;
+  /** Runs of this schedule. */
+  schedule_id: string;
 }
 
 /** A page of runs. */
@@ -297,12 +301,16 @@ export interface WatchEventsRequest {
 export interface WatchedEvent {
   /** The daemon-wide order of commits; grows, with gaps. */
   position: number;
-  /** The run that the event belongs to. */
+  /** The run that the event belongs to. Empty on events of schedules. */
   run_id: string;
-  /** The run's target. */
+  /** The run's or the schedule's target. */
   target: string;
   /** The event. */
-  event: Event | undefined;
+  event:
+    | Event
+    | undefined;
+  /** The schedule that an event of a schedule is of, whose `run_id` is empty. Empty on events of runs. */
+  schedule_id: string;
 }
 
 /** Whatever was ready, up to 1000 events and about 256 KiB. */
@@ -1075,6 +1083,7 @@ function createBaseListRunsRequest(): ListRunsRequest {
     metadata_json: "",
     created_from: undefined,
     created_before: undefined,
+    schedule_id: "",
   };
 }
 
@@ -1119,6 +1128,9 @@ export const ListRunsRequest: MessageFns<ListRunsRequest> = {
     }
     if (message.created_before !== undefined) {
       Timestamp.encode(message.created_before, writer.uint32(98).fork()).join();
+    }
+    if (message.schedule_id !== "") {
+      writer.uint32(106).string(message.schedule_id);
     }
     return writer;
   },
@@ -1242,6 +1254,14 @@ export const ListRunsRequest: MessageFns<ListRunsRequest> = {
             message.created_before = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.schedule_id = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1275,6 +1295,7 @@ export const ListRunsRequest: MessageFns<ListRunsRequest> = {
     message.created_before = (object.created_before !== undefined && object.created_before !== null)
       ? Timestamp.fromPartial(object.created_before)
       : undefined;
+    message.schedule_id = object.schedule_id ?? "";
     return message;
   },
 };
@@ -2366,7 +2387,7 @@ export const WatchEventsRequest: MessageFns<WatchEventsRequest> = {
 };
 
 function createBaseWatchedEvent(): WatchedEvent {
-  return { position: 0, run_id: "", target: "", event: undefined };
+  return { position: 0, run_id: "", target: "", event: undefined, schedule_id: "" };
 }
 
 export const WatchedEvent: MessageFns<WatchedEvent> = {
@@ -2382,6 +2403,9 @@ export const WatchedEvent: MessageFns<WatchedEvent> = {
     }
     if (message.event !== undefined) {
       Event.encode(message.event, writer.uint32(34).fork()).join();
+    }
+    if (message.schedule_id !== "") {
+      writer.uint32(42).string(message.schedule_id);
     }
     return writer;
   },
@@ -2431,6 +2455,14 @@ export const WatchedEvent: MessageFns<WatchedEvent> = {
             message.event = Event.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.schedule_id = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2452,6 +2484,7 @@ export const WatchedEvent: MessageFns<WatchedEvent> = {
     message.run_id = object.run_id ?? "";
     message.target = object.target ?? "";
     message.event = (object.event !== undefined && object.event !== null) ? Event.fromPartial(object.event) : undefined;
+    message.schedule_id = object.schedule_id ?? "";
     return message;
   },
 };
@@ -2952,7 +2985,7 @@ export const RunsService = {
     responseSerialize: (value: EventsResponse): Buffer => Buffer.from(EventsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): EventsResponse => EventsResponse.decode(value),
   },
-  /** Streams the events of all runs of a project in the order of their commits, for ever. */
+  /** Streams the events of all runs and schedules of a project in the order of their commits, for ever. */
   watchEvents: {
     path: "/runs.v1.Runs/WatchEvents" as const,
     requestStream: false as const,
@@ -3039,7 +3072,7 @@ export interface RunsServer extends UntypedServiceImplementation {
    * from the last `event_id` it has seen.
    */
   events: handleServerStreamingCall<EventsRequest, EventsResponse>;
-  /** Streams the events of all runs of a project in the order of their commits, for ever. */
+  /** Streams the events of all runs and schedules of a project in the order of their commits, for ever. */
   watchEvents: handleServerStreamingCall<WatchEventsRequest, WatchEventsResponse>;
   /** Lists the files that a run left, by name. */
   listArtifacts: handleUnaryCall<ListArtifactsRequest, ListArtifactsResponse>;
