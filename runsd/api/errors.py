@@ -13,12 +13,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from runsd.model.errors import (
+    AlreadyThere,
     Damaged,
     InvalidRequest,
     KeyReused,
     NotAllowed,
     NotFound,
     NotPossible,
+    Outdated,
     Overloaded,
     RunsdError,
     Stopping,
@@ -36,6 +38,8 @@ _CODES: dict[type[RunsdError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
     KeyReused: grpc.StatusCode.ALREADY_EXISTS,
+    AlreadyThere: grpc.StatusCode.ALREADY_EXISTS,
+    Outdated: grpc.StatusCode.ABORTED,
     NotPossible: grpc.StatusCode.FAILED_PRECONDITION,
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -110,7 +114,7 @@ def _details(error: RunsdError) -> list[Message]:
             for v in error.violations[:MAX_VIOLATIONS]
         ]
         return [error_details_pb2.BadRequest(field_violations=violations)]
-    if isinstance(error, NotFound):
+    if isinstance(error, (NotFound, AlreadyThere)):
         return [_resource(error.resource_type, error.resource_name, error.message)]
     if isinstance(error, KeyReused):
         return [_resource("run", error.run_id, error.message)]

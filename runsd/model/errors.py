@@ -40,7 +40,7 @@ class InvalidRequest(RunsdError):
 
 
 class NotFound(RunsdError):
-    """There is no such thing; `resource_type` is `run`, `target`, `project` or `artifact`."""
+    """There is no such thing; `resource_type` is `run`, `target`, `project`, `schedule` or `artifact`."""
 
     def __init__(self, resource_type: str, resource_name: str, hint: str = "") -> None:
         message = f"there is no {resource_type} {resource_name!r}"
@@ -63,6 +63,19 @@ class KeyReused(RunsdError):
 
 class NotPossible(RunsdError):
     """The state of things forbids it now; `message` says what would have to change."""
+
+
+class AlreadyThere(RunsdError):
+    """The name is taken; choose another, or change what has it."""
+
+    def __init__(self, resource_type: str, resource_name: str, message: str) -> None:
+        super().__init__(f"{resource_type.upper()}_EXISTS", message)
+        self.resource_type = resource_type
+        self.resource_name = resource_name
+
+
+class Outdated(RunsdError):
+    """The caller decided on what has changed since; read it anew and decide again."""
 
 
 class NotAllowed(RunsdError):

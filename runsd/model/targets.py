@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runsd.model.pipelines import Pipeline
+    from runsd.model.schedules import DeclaredSchedule
     from runsd.model.settings import RetrySettings
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
@@ -134,7 +135,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A directory with a `runs.toml`, read. `definitions` are by their target's text."""
+    """A directory with a `runs.toml`, read. `definitions` are by their target's text, `schedules` by id."""
 
     id: str
     directory: Path
@@ -142,7 +143,9 @@ class Project:
     problems: tuple[Problem, ...] = ()
     # Modules that could not be read: what they declare is not known.
     unread: tuple[Problem, ...] = ()
+    schedules: Mapping[str, DeclaredSchedule] = field(default_factory=dict)
 
     def all_problems(self) -> tuple[Problem, ...]:
         of_definitions = (problem for d in self.definitions.values() for problem in d.problems)
-        return (*self.unread, *self.problems, *of_definitions)
+        of_schedules = (problem for s in self.schedules.values() for problem in s.problems)
+        return (*self.unread, *self.problems, *of_definitions, *of_schedules)
