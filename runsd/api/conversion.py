@@ -85,6 +85,7 @@ def watched_message(committed: Committed) -> runs_pb2.WatchedEvent:
         run_id=committed.run_id,
         target=committed.target,
         event=event_message(committed.event),
+        schedule_id=committed.schedule_id,
     )
 
 
@@ -179,6 +180,7 @@ def run_message(run: Run) -> run_pb2.Run:
         start_after=timestamp(run.start_after),
         expires_after=timestamp(run.expires_after),
         retry_of_run_id=run.retry_of_run_id,
+        scheduled_for=timestamp(run.scheduled_for),
     )
 
 

@@ -18,9 +18,9 @@ DEFAULT_EVENTS = 100
 MAX_FILTER_BYTES = 64 << 10
 
 
-def page_limit(limit: int, default: int) -> int:
+def page_limit(limit: int, default: int, field: str = "limit") -> int:
     if not 0 <= limit <= MAX_PAGE:
-        raise InvalidRequest([FieldViolation("limit", f"must be from 1 to {MAX_PAGE}, or 0 for {default}")])
+        raise InvalidRequest([FieldViolation(field, f"must be from 1 to {MAX_PAGE}, or 0 for {default}")])
     return limit or default
 
 
@@ -61,6 +61,7 @@ def run_filter(request: runs_pb2.ListRunsRequest, project: str) -> RunFilter:
         name_prefix=request.name_prefix,
         parent_run_id=request.parent_run_id,
         batch_id=request.batch_id,
+        schedule_id=request.schedule_id,
         metadata_json=request.metadata_json,
         created_from=microseconds(request.created_from) if request.HasField("created_from") else None,
         created_before=microseconds(request.created_before) if request.HasField("created_before") else None,

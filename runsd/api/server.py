@@ -11,16 +11,27 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from runsd_client.proto import admin_pb2, admin_pb2_grpc, definitions_pb2, definitions_pb2_grpc, runs_pb2, runs_pb2_grpc
+from runsd_client.proto import (
+    admin_pb2,
+    admin_pb2_grpc,
+    definitions_pb2,
+    definitions_pb2_grpc,
+    runs_pb2,
+    runs_pb2_grpc,
+    schedules_pb2,
+    schedules_pb2_grpc,
+)
 
 from runsd.api.admin import Admin
 from runsd.api.definitions import Definitions
 from runsd.api.runs import Runs
+from runsd.api.schedules import Schedules
 from runsd.engine.engine import Engine
 from runsd.model.settings import ListenAddress
 
 SERVICES = (
     runs_pb2.DESCRIPTOR.services_by_name["Runs"].full_name,
+    schedules_pb2.DESCRIPTOR.services_by_name["Schedules"].full_name,
     definitions_pb2.DESCRIPTOR.services_by_name["Definitions"].full_name,
     admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
 )
@@ -53,6 +64,7 @@ class Server:
 
     async def start(self, engine: Engine) -> None:
         runs_pb2_grpc.add_RunsServicer_to_server(Runs(engine), self._server)
+        schedules_pb2_grpc.add_SchedulesServicer_to_server(Schedules(engine), self._server)
         definitions_pb2_grpc.add_DefinitionsServicer_to_server(Definitions(engine), self._server)
         admin_pb2_grpc.add_AdminServicer_to_server(Admin(engine), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

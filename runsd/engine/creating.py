@@ -11,15 +11,16 @@ MAX_DEPTH = 32
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} runs below the first; look for runs that start themselves again without end"
 
 
-def create_run(transaction: Transaction, new: NewRun, variant: str = "") -> tuple[Run, bool]:
+def create_run(transaction: Transaction, new: NewRun, fingerprint: bytes | None = None) -> tuple[Run, bool]:
     """The run of this request, and whether it had been made before.
 
-    `variant` tells requests apart that are the same and mean something else.
+    `fingerprint` tells what equal requests are, where it is not the request itself that does.
     """
     request = new.request
-    fingerprint = b""
-    if request.idempotency_key:
-        fingerprint = request.fingerprint() + variant.encode()
+    if not request.idempotency_key:
+        fingerprint = b""
+    else:
+        fingerprint = request.fingerprint() if fingerprint is None else fingerprint
         known = transaction.by_key(new.project, request.idempotency_key)
         if known is not None:
             run, its_fingerprint = known

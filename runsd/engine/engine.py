@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from dataclasses import dataclass, replace
 from typing import cast
 
 import anyio.to_thread
@@ -25,14 +25,18 @@ from runsd.engine.execution import Executor, Workplace
 from runsd.engine.intake import Intake
 from runsd.engine.leftovers import clear_leftovers
 from runsd.engine.recovery import recover
+from runsd.engine.scheduled_runs import ScheduledRuns
+from runsd.engine.schedules import Schedules
 from runsd.engine.signals import Signals
+from runsd.engine.ticker import Ticker
+from runsd.engine.wall_timer import WallTimer
 from runsd.engine.workflows.adapter import WorkflowAdapter
 from runsd.engine.workflows.execution import Program
 from runsd.engine.workflows.pipeline import pipeline_function
 from runsd.model.errors import NotPossible
 from runsd.model.pipelines import Pipeline
 from runsd.model.settings import Settings
-from runsd.model.targets import AdapterKind, Project, PythonCallable
+from runsd.model.targets import AdapterKind, Problem, Project, PythonCallable
 from runsd.store.store import Store
 
 logger = structlog.get_logger()
@@ -47,6 +51,7 @@ class Engine:
     catalog: Catalog
     intake: Intake
     signals: Signals
+    schedules: Schedules
     dispatcher: Dispatcher
     executor: Executor
 
@@ -89,7 +94,14 @@ class Engine:
         forget_modules(old.directory)
         self.catalog.replace(project)
         self.dispatcher.limits_changed()
-        return project
+        return await take_over_schedules(self.schedules, project)
+
+
+async def take_over_schedules(schedules: Schedules, project: Project) -> Project:
+    """What the project declares is in force from now on. The project, with what cannot be."""
+    found = await schedules.take_over(project.id, project.schedules, is_whole=not project.unread)
+    problems = (Problem(source, f'schedules."{id}"', message) for id, source, message in found)
+    return replace(project, problems=(*project.problems, *problems))
 
 
 @asynccontextmanager
@@ -97,8 +109,8 @@ async def running_engine(
     store: Store, catalog: Catalog, settings: Settings, address: str, group: asyncio.TaskGroup
 ) -> AsyncIterator[Engine]:
     """Takes up what a former daemon left, and starts runs until left. `group` owns the attempts."""
-    changes = FileChanges()
-    try:
+    with ExitStack() as stack:
+        changes = stack.enter_context(closing(FileChanges()))
         files = RunFiles(store.directory)
         files.prepare()
         workplace = Workplace(store, catalog, files, settings, _adapters(settings, changes, store, catalog), address)
@@ -107,20 +119,30 @@ async def running_engine(
         dispatcher = Dispatcher(store, catalog, settings.limits.max_running, executor.execute)
         executor.when_finished(dispatcher.finished)
         await recover(store, catalog, dispatcher, executor)
+        runs = ScheduledRuns(catalog, settings.limits.payload_bytes)
+        schedules = Schedules(store, catalog, runs)
+        for project in catalog.projects:
+            _log_problems(await take_over_schedules(schedules, project), project)
+        timer = stack.enter_context(WallTimer())
+        ticking = group.create_task(Ticker(store, catalog, runs, timer).run(), name="ticker")
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         clearing_up = group.create_task(clearing.run(), name="clearing")
         leftovers = group.create_task(clear_leftovers(store, files, clearing), name="leftovers")
         intake = Intake(store, catalog, settings.limits.payload_bytes)
-        yield Engine(store, catalog, intake, Signals(store, settings.limits.event_bytes), dispatcher, executor)
-        for task in (dispatching, leftovers):
+        signals = Signals(store, settings.limits.event_bytes)
+        yield Engine(store, catalog, intake, signals, schedules, dispatcher, executor)
+        for task in (ticking, dispatching, leftovers):
             task.cancel()
-        await asyncio.wait([dispatching, leftovers])
+        await asyncio.wait([ticking, dispatching, leftovers])
         await executor.let_go()
         clearing.stop()
         await asyncio.wait([clearing_up], timeout=CLEARING_SECONDS)
         clearing_up.cancel()
-    finally:
-        changes.close()
+
+
+def _log_problems(fresh: Project, project: Project) -> None:
+    for problem in fresh.problems[len(project.problems) :]:
+        logger.error("a schedule is not in force", project=project.id, problem=str(problem))
 
 
 def _adapters(settings: Settings, changes: FileChanges, store: Store, catalog: Catalog) -> dict[AdapterKind, Adapter]:

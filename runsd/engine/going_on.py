@@ -22,7 +22,7 @@ def go_on(transaction: Transaction, new: NewRun, failed_run_id: str) -> tuple[Ru
     failed = transaction.get(failed_run_id)
     history = History().add_all(transaction.history(failed))
     kept = _kept(history, transaction.last_event(failed))
-    run, duplicate = create_run(transaction, new, variant="from_failed_step")
+    run, duplicate = create_run(transaction, new, new.request.fingerprint() + b"from_failed_step")
     if not duplicate and kept:
         transaction.emit(transaction.get(run.run_id), [_draft(step, failed_run_id) for step in kept])
     return run, duplicate

@@ -142,6 +142,8 @@ def _again(run: Run, documents: Documents, idempotency_key: str) -> CreateReques
         trigger_id=run.trigger_id,
         created_by=run.created_by,
         retry_of_run_id=run.run_id,
+        schedule_id=run.schedule_id,
+        scheduled_for=run.scheduled_for,
     )
 
 

@@ -35,10 +35,17 @@ class CreateRequest:
     trigger_id: str = ""
     created_by: str = ""
     retry_of_run_id: str = ""
+    # Of runs that a schedule makes; no client sends these.
+    schedule_id: str = ""
+    scheduled_for: int | None = None
 
     def fingerprint(self) -> bytes:
         """Equal for equal requests: tells a repeated request from another under the same key."""
-        return hashlib.blake2b(repr(astuple(self)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        sent = astuple(self)[:-_NOT_SENT]
+        return hashlib.blake2b(repr(sent).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+_NOT_SENT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ class NewRun:
             "name": request.name,
             "metadata": Raw(request.metadata_json),
             "parent_run_id": request.parent_run_id,
+            "schedule_id": request.schedule_id,
+            "scheduled_for": "" if request.scheduled_for is None else rfc3339(request.scheduled_for),
             "batch_id": request.batch_id,
             "trigger_id": request.trigger_id,
             "created_by": request.created_by,

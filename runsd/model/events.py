@@ -41,6 +41,7 @@ class EventType(StrEnum):
     STEP_SKIPPED = "step.skipped"
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"
+    HEALTH_CHANGED = "schedule.health_changed"
 
 
 TERMINAL_TYPES = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED})
@@ -70,13 +71,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """An event with its place in the daemon-wide order of commits."""
+    """An event with its place in the daemon-wide order of commits. `run_id` is empty for events of a schedule."""
 
     position: int
     run_id: str
     project: str
     target: str
     event: Event
+    schedule_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ class Run:
     error: RunError | None = None
     # Interruptions in a row after which nothing was got done.
     fruitless_interruptions: int = 0
+    # The occurrence of its schedule, by the wall clock.
+    scheduled_for: int | None = None
 
     @property
     def duration_ms(self) -> int | None:
@@ -184,7 +186,7 @@ def advance(run: Run | None, event_type: str, payload: Payload, at: int) -> Run:
 
 
 _CREATED_FIELDS = frozenset(f.name for f in fields(Run)) - {
-    "kind", "status", "trigger_kind", "created_at", "updated_at", "expires_after", "start_after",
+    "kind", "status", "trigger_kind", "created_at", "updated_at", "expires_after", "start_after", "scheduled_for",
 }  # fmt: skip
 
 
@@ -199,6 +201,7 @@ def _created(payload: Payload, at: int) -> Run:
         metadata_json=document(payload, "metadata"),
         start_after=moment_of(payload, "start_after"),
         expires_after=moment_of(payload, "expires_after"),
+        scheduled_for=moment_of(payload, "scheduled_for"),
         **plain,
     )
 

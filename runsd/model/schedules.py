@@ -198,6 +198,12 @@ def aimed(schedule: Schedule, next_at: int | None, now: int) -> Schedule:
     return replace(schedule, next_at=next_at if schedule.is_in_force else None, aimed_at=now)
 
 
+def aim(schedule: Schedule, now: int) -> Schedule:
+    """At its first occurrence after now; what has been decided of it already is seen when it is due."""
+    follows = None if schedule.is_exhausted else next(schedule.spec.timetable.after(now), None)
+    return aimed(schedule, follows.at if follows else None, now)
+
+
 def watched(schedule: Schedule, since: int) -> Schedule:
     """Its staleness counts from `since`."""
     limit = schedule.spec.max_staleness_seconds

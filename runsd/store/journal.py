@@ -16,7 +16,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from runsd.model.errors import Overloaded, RunsdError, Stopping
 from runsd.model.events import Committed
 from runsd.store.clock import wall_now
 from runsd.store.connection import Connection
+from runsd.store.schedule_changes import StoredSchedule
 from runsd.store.transaction import Counters, RecentRuns, Staged, StoredRun, Transaction, write
 
 T = TypeVar("T")
@@ -59,11 +60,12 @@ class StoreFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a transaction brought: its events in order, and the runs that it touched as they are now."""
+    """What a transaction brought: its events in order, and the runs and schedules that it touched as they are now."""
 
     events: list[Committed]
     runs: list[StoredRun]
     woken: list[StoredRun]
+    schedules: list[StoredSchedule]
 
 
 class Journal:
@@ -139,7 +141,7 @@ class Journal:
 
     async def _commit(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
         wanted = [(change, future) for change, future in batch if not future.cancelled()]
-        before = Counters(self._counters.run_no, self._counters.position)
+        before = replace(self._counters)
         self._now = max(self._now, wall_now())
         changes = [change for change, _ in wanted]
         try:
@@ -189,17 +191,22 @@ class Journal:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        return outcomes, Commit(batch.committed, list(batch.runs.values()), list(batch.woken.values()))
+        return outcomes, Commit(
+            batch.committed,
+            list(batch.runs.values()),
+            list(batch.woken.values()),
+            list(batch.schedules.by_name.values()),
+        )
 
     def _apply_one(self, connection: sqlite3.Connection, batch: Staged, change: Change[Any]) -> Any:
-        before = Counters(self._counters.run_no, self._counters.position)
+        before = replace(self._counters)
         transaction = Transaction(connection, batch, self._recent, self._counters, self._now)
         try:
             result = change(transaction)
         except sqlite3.Error:
             raise
         except Exception as error:  # noqa: BLE001 - the change's own failure goes to who asked for it
-            self._counters.run_no, self._counters.position = before.run_no, before.position
+            self._counters.restore(before)
             return _Failure(error)
         batch.absorb(transaction.staged)
         return result
@@ -252,10 +259,13 @@ def _is_read_only(file: Path) -> bool:
 
 def _latest_moment(connection: sqlite3.Connection) -> int:
     """Events are never stamped earlier than those before them, though the clock was set back meanwhile."""
-    row = connection.execute("SELECT created_at FROM events ORDER BY position DESC LIMIT 1").fetchone()
-    return row[0] if row else 0
+    tables = ("events", "schedule_events")
+    queries = (f"SELECT created_at FROM {table} ORDER BY position DESC LIMIT 1" for table in tables)
+    rows = [connection.execute(query).fetchone() for query in queries]
+    return max((row[0] for row in rows if row), default=0)
 
 
 def _highest_numbers(connection: sqlite3.Connection) -> Counters:
     numbers = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
-    return Counters(numbers.get("runs", 0), numbers.get("events", 0))
+    position = max(numbers.get("events", 0), numbers.get("schedule_events", 0))
+    return Counters(numbers.get("runs", 0), position, numbers.get("schedules", 0))

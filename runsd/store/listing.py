@@ -36,6 +36,7 @@ class RunFilter:
     name_prefix: str = ""
     parent_run_id: str = ""
     batch_id: str = ""
+    schedule_id: str = ""
     metadata_json: str = ""
     created_from: int | None = None
     created_before: int | None = None
@@ -134,13 +135,16 @@ def _conditions(wanted: RunFilter) -> tuple[str, list[Any]]:
         conditions.append(("kind = ?", wanted.kind.value))
     if wanted.name_prefix:
         conditions.append(("substr(name, 1, length(?)) = ?", wanted.name_prefix))
-    equal = {"target": wanted.target, "parent_run_id": wanted.parent_run_id, "batch_id": wanted.batch_id}
+    equal = {field: getattr(wanted, field) for field in _EQUAL}
     conditions.extend((f"{column} = ?", value) for column, value in equal.items() if value)
     if wanted.created_from is not None:
         conditions.append(("created_at >= ?", wanted.created_from))
     if wanted.created_before is not None:
         conditions.append(("created_at < ?", wanted.created_before))
     return _joined(conditions, wanted.metadata_json)
+
+
+_EQUAL = ("target", "parent_run_id", "batch_id", "schedule_id")
 
 
 def _joined(conditions: list[tuple[str, Any]], metadata_json: str) -> tuple[str, list[Any]]:

@@ -33,6 +33,7 @@ from runsd.store.rows import (
     json_array,
     run_from_row,
 )
+from runsd.store.schedule_queries import ScheduleQueries
 
 T = TypeVar("T")
 
@@ -95,6 +96,7 @@ class Queries:
         # A list may look at every run there is; the rest shall not wait for it.
         self._lists = _Readers([for_lists])
         self._logs_limit = logs_limit
+        self.schedules = ScheduleQueries(self._read)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T], *, may_take_long: bool = False) -> T:
         async with (self._lists if may_take_long else self._quick).one() as connection:
@@ -269,20 +271,27 @@ def _events(connection: sqlite3.Connection, run_id: str, after: int, limit: int,
 
 def _watch(connection: sqlite3.Connection, project: str, after: int, limit: int, page_bytes: int) -> WatchPage:
     with snapshot(connection):
-        (last,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+        (last,) = connection.execute(_LAST_POSITION).fetchone()
         rows, more = _bounded(
-            connection.execute(
-                f"SELECT position, run_id, target, {EVENT_COLUMNS.replace('created_at', 'e.created_at')} "
-                "FROM events e CROSS JOIN runs r USING (run_no) "
-                "WHERE position > ? AND project = ? ORDER BY position",
-                (after, project),
-            ),
-            limit,
-            page_bytes,
-            size_column=5,
+            connection.execute(_WATCHED, {"after": after, "project": project}), limit, page_bytes, size_column=6
         )
-    events = [Committed(row[0], row[1], project, row[2], event_from_row(row[3:])) for row in rows]
+    events = [Committed(row[0], row[1], project, row[2], event_from_row(row[4:]), row[3]) for row in rows]
     return WatchPage(events, events[-1].position if more else max(last, after))
+
+
+_LAST_POSITION = (
+    "SELECT max((SELECT coalesce(max(position), 0) FROM events), "
+    "(SELECT coalesce(max(position), 0) FROM schedule_events))"
+)
+# Each half is read in order, and merged as far as a page goes.
+_WATCHED = (
+    f"SELECT position, run_id, target, '', {EVENT_COLUMNS.replace('created_at', 'e.created_at')} "
+    "FROM events e CROSS JOIN runs r USING (run_no) WHERE position > :after AND project = :project "
+    "UNION ALL "
+    f"SELECT position, '', spec_json ->> 'target', schedule_id, {EVENT_COLUMNS.replace('created_at', 'e.created_at')} "
+    "FROM schedule_events e CROSS JOIN schedules s USING (schedule_no) WHERE position > :after AND project = :project "
+    "ORDER BY 1"
+)
 
 
 def _artifacts(connection: sqlite3.Connection, number: int, after_name: str, limit: int) -> list[Artifact]:

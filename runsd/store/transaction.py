@@ -19,6 +19,7 @@ from runsd.model.errors import NotFound
 from runsd.model.events import Committed, Draft, Event, EventType, Payload, encode
 from runsd.model.record import Artifact, Documents
 from runsd.model.run import IllegalTransition, Run, RunStatus, advance, allows
+from runsd.store import schedule_changes
 from runsd.store.clock import steady_now
 from runsd.store.rows import (
     CHANGED_COLUMNS,
@@ -31,6 +32,7 @@ from runsd.store.rows import (
     run_from_row,
     run_values,
 )
+from runsd.store.schedule_changes import StagedSchedules
 
 # As many runs are kept at hand; older ones are read when they are wanted.
 RECENT_RUNS = 4096
@@ -64,6 +66,7 @@ class Staged:
     resumed: list[tuple[int]] = field(default_factory=list)
     # Waiting runs that are to go on at once.
     woken: dict[str, StoredRun] = field(default_factory=dict)
+    schedules: StagedSchedules = field(default_factory=StagedSchedules)
 
     def absorb(self, other: Staged) -> None:
         self.runs.update(other.runs)
@@ -71,6 +74,7 @@ class Staged:
         self.hashes.update(other.hashes)
         self.waits.update(other.waits)
         self.woken.update(other.woken)
+        self.schedules.absorb(other.schedules)
         for name in ("new_documents", "outputs", "events", "committed", "attempts", "offsets", "artifacts", "resumed"):
             getattr(self, name).extend(getattr(other, name))
 
@@ -100,6 +104,10 @@ class Counters:
 
     run_no: int
     position: int
+    schedule_no: int = 0
+
+    def restore(self, before: Counters) -> None:
+        self.run_no, self.position, self.schedule_no = before.run_no, before.position, before.schedule_no
 
 
 class Transaction:
@@ -113,12 +121,12 @@ class Transaction:
         self.steady_now = steady_now()
         self.connection = connection
         self.staged = Staged()
-        self._batch = batch
+        self.batch = batch
+        self.counters = counters
         self._recent = recent
-        self._counters = counters
 
     def find(self, run_id: str) -> StoredRun | None:
-        stored = self.staged.runs.get(run_id) or self._batch.runs.get(run_id) or self._recent.find(run_id)
+        stored = self.staged.runs.get(run_id) or self.batch.runs.get(run_id) or self._recent.find(run_id)
         if stored is not None:
             return stored
         row = self.connection.execute(
@@ -136,7 +144,7 @@ class Transaction:
 
     def by_key(self, project: str, key: str) -> tuple[Run, bytes] | None:
         """The run that an idempotency key made, and the fingerprint of its request."""
-        known = self.staged.keys.get((project, key)) or self._batch.keys.get((project, key))
+        known = self.staged.keys.get((project, key)) or self.batch.keys.get((project, key))
         if known is None:
             known = self.connection.execute(
                 "SELECT run_id, request_hash FROM runs WHERE project = ? AND idempotency_key = ? "
@@ -154,13 +162,15 @@ class Transaction:
 
     def create(self, payload: Payload, documents: Documents, request_hash: bytes) -> Run:
         run = advance(None, EventType.CREATED, payload, self.now)
-        self._counters.run_no += 1
-        stored = StoredRun(self._counters.run_no, run, 0, is_new=True)
+        self.counters.run_no += 1
+        stored = StoredRun(self.counters.run_no, run, 0, is_new=True)
         self.staged.new_documents.append((stored.number, documents.input_json, documents.config_json))
         if run.idempotency_key:
             self.staged.keys[run.project, run.idempotency_key] = (run.run_id, request_hash)
             self.staged.hashes[stored.number] = request_hash
         self._append(stored, [Draft(EventType.CREATED, encode(payload))])
+        if run.schedule_id:
+            schedule_changes.run_began(self, run)
         return run
 
     def record(self, stored: StoredRun, event_type: EventType, payload: Payload) -> StoredRun:
@@ -169,7 +179,10 @@ class Transaction:
         moved = StoredRun(stored.number, run, stored.last_event_id, stored.is_new)
         if run.status.is_terminal and run.parent_run_id:
             self.wake(self.find(run.parent_run_id))
-        return self._append(moved, [Draft(event_type, encode(payload))])
+        moved = self._append(moved, [Draft(event_type, encode(payload))])
+        if run.status.is_terminal and run.schedule_id:
+            schedule_changes.run_ended(self, run)
+        return moved
 
     def wait(self, stored: StoredRun, payload: Payload) -> StoredRun:
         """The run waits, until the moment that the payload names, or is woken."""
@@ -185,7 +198,7 @@ class Transaction:
     def is_due(self, stored: StoredRun) -> bool:
         """Whether a waiting run is to go on now."""
         row = self.connection.execute("SELECT wake_at FROM waits WHERE run_no = ?", (stored.number,)).fetchone()
-        was_woken = stored.run.run_id in self._batch.woken
+        was_woken = stored.run.run_id in self.batch.woken
         return was_woken or (row is not None and row[0] is not None and row[0] <= self.steady_now)
 
     def resume(self, stored: StoredRun) -> StoredRun:
@@ -195,7 +208,7 @@ class Transaction:
     def history(self, stored: StoredRun) -> list[Event]:
         """What a workflow's steps are made of, oldest first."""
         rows = self.connection.execute(HISTORY, (stored.number,))
-        staged = (row for row in (*self._batch.events, *self.staged.events) if row[1] == stored.number)
+        staged = (row for row in (*self.batch.events, *self.staged.events) if row[1] == stored.number)
         fresh = [Event(*row[2:]) for row in staged if row[3] in HISTORY_EVENT_TYPES]
         return [*(event_from_row(row) for row in rows), *fresh]
 
@@ -251,7 +264,7 @@ class Transaction:
         )
 
     def _append(self, stored: StoredRun, drafts: Sequence[Draft]) -> StoredRun:
-        run, event_id, position = stored.run, stored.last_event_id, self._counters.position
+        run, event_id, position = stored.run, stored.last_event_id, self.counters.position
         for draft in drafts:
             event_id += 1
             position += 1
@@ -260,7 +273,7 @@ class Transaction:
                 (position, stored.number, event_id, draft.event_type, draft.payload_json, self.now)
             )
             self.staged.committed.append(Committed(position, run.run_id, run.project, run.target, event))
-        self._counters.position = position
+        self.counters.position = position
         appended = StoredRun(stored.number, run, event_id, stored.is_new)
         self.staged.runs[run.run_id] = appended
         return appended
@@ -310,3 +323,4 @@ def write(connection: sqlite3.Connection, staged: Staged) -> None:
     ):
         if rows:
             connection.executemany(statement, rows)
+    schedule_changes.write(connection, staged.schedules)

@@ -25,7 +25,7 @@ def test_channel_gives_all_past_the_cursor_or_says_that_it_cannot(batches: list[
     following = first
     with tail.run("r") as channel:
         for count in batches:
-            tail.publish(Commit([committed(n) for n in range(following, following + count)], [], []))
+            tail.publish(Commit([committed(n) for n in range(following, following + count)], [], [], []))
             following += count
             cursor = data.draw(st.integers(0, following))
             found = channel.after(cursor)
@@ -40,7 +40,7 @@ def test_channel_is_bounded() -> None:
     tail = Tail(0)
     with tail.run("r") as channel:
         for n in range(1, 200):
-            tail.publish(Commit([committed(n, size=1 << 20)], [], []))
+            tail.publish(Commit([committed(n, size=1 << 20)], [], [], []))
         assert channel.after(0) is None
         assert len(channel.after(195) or []) == 4
         kept = channel.after(198 - 4)
@@ -53,10 +53,10 @@ async def test_readers_are_woken_and_channels_freed() -> None:
         assert channel is same
         waiting = asyncio.create_task(channel.wait(0))
         await asyncio.sleep(0)
-        tail.publish(Commit([committed(1, "other")], [], []))
+        tail.publish(Commit([committed(1, "other")], [], [], []))
         await asyncio.sleep(0)
         assert not waiting.done()
-        tail.publish(Commit([committed(1)], [], []))
+        tail.publish(Commit([committed(1)], [], [], []))
         await waiting
     with tail.run("r") as fresh:
         assert fresh is not channel
