@@ -38,7 +38,7 @@ def _flat(counts: Counts) -> Iterator[tuple[str, int]]:
     yield "runs", counts.runs.total()
     for status, count in sorted(counts.runs.items()):
         yield f"  {status}", count
-    for name in ("events", "attempts", "artifacts", "idempotency_keys", "steps", "log_bytes"):
+    for name in (f.name for f in fields(counts) if f.name != "runs"):
         yield name.replace("_", " "), getattr(counts, name)
 
 

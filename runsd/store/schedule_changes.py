@@ -76,7 +76,7 @@ def change(transaction: Transaction, stored: StoredSchedule, schedule: Schedule)
     """Records how the schedule stands now, and tells of its health if that is another."""
     was = stored.schedule.health
     stored = _put(transaction, replace(stored, schedule=schedule))
-    if schedule.health is not was and not schedule.is_deleted:
+    if schedule.health is not was:
         payload = {"schedule_id": schedule.schedule_id, "health": schedule.health.value, "was": was.value}
         return emit(transaction, stored, EventType.HEALTH_CHANGED, payload)
     return stored

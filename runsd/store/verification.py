@@ -1,8 +1,7 @@
 """Holds a state directory's database against the invariants, beside a running daemon or without one.
 
 Reads only, through a connection of its own that cannot write. Each run is checked inside one snapshot
-and let go again, so that a daemon's checkpoints are not held up; nothing is kept but counts. Occurrences
-(invariant 10) are not recorded yet.
+and let go again, so that a daemon's checkpoints are not held up; nothing is kept but counts.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ from runsd.store.run_checks import (
     check_relations,
     read_run,
 )
+from runsd.store.schedule_checks import check_origin, check_schedule
 from runsd.store.step_checks import check_children, check_waits
 from runsd.store.store import DATABASE
 
-RUNS_AT_ONCE = 500
+ROWS_AT_ONCE = 500
 SHOWN_OF_A_KIND = 1000
 
 
@@ -59,6 +59,8 @@ class Counts:
     attempts: int = 0
     steps: int = 0
     artifacts: int = 0
+    schedules: int = 0
+    occurrences: int = 0
     idempotency_keys: int = 0
     log_bytes: int = 0
 
@@ -109,10 +111,21 @@ def verify_database(
 ) -> Iterator[Violation]:
     """Every violation, as it is found. Raises sqlite3.Error when the file cannot be read on."""
     yield from (Violation("", fault) for fault in _whole_faults(connection, deep=deep))
-    for run_no in _run_numbers(connection):
+    for run_no in _numbers(connection, "runs", "run_no"):
         with snapshot(connection):
             found = list(_check_run(connection, run_no, counts, check_file))
         yield from found
+    for number in _numbers(connection, "schedules", "schedule_no"):
+        with snapshot(connection):
+            faults = list(check_schedule(connection, number))
+            counts.schedules += 1
+            counts.occurrences += _occurrences(connection, number)
+        yield from (Violation("", fault) for fault in faults)
+
+
+def _occurrences(connection: sqlite3.Connection, number: int) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM occurrences WHERE schedule_no = ?", (number,)).fetchone()
+    return int(count)
 
 
 def _whole_faults(connection: sqlite3.Connection, *, deep: bool) -> Iterator[str]:
@@ -136,22 +149,31 @@ def _number_faults(connection: sqlite3.Connection) -> Iterator[str]:
     """Numbers are never given out twice: the next one is past all there are."""
     with snapshot(connection):
         given = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
-        for table, column in (("runs", "run_no"), ("events", "position")):
+        for table, column in _NUMBERED:
             (highest,) = connection.execute(f"SELECT coalesce(max({column}), 0) FROM {table}").fetchone()
             if given.get(table, 0) < highest:
                 yield f"the highest {column} is {highest}, the last given out {given.get(table, 0)}"
 
 
-def _run_numbers(connection: sqlite3.Connection) -> Iterator[int]:
+_NUMBERED = (
+    ("runs", "run_no"),
+    ("events", "position"),
+    ("schedules", "schedule_no"),
+    ("schedule_events", "position"),
+)
+
+
+def _numbers(connection: sqlite3.Connection, table: str, column: str) -> Iterator[int]:
     """In pages, so that no cursor stays open between runs; by the table itself, since an index may be broken."""
     after = 0
     while True:
         page = connection.execute(
-            "SELECT run_no FROM runs NOT INDEXED WHERE run_no > ? ORDER BY run_no LIMIT ?", (after, RUNS_AT_ONCE)
+            f"SELECT {column} FROM {table} NOT INDEXED WHERE {column} > ? ORDER BY {column} LIMIT ?",
+            (after, ROWS_AT_ONCE),
         ).fetchall()
         if not page:
             return
-        yield from (run_no for (run_no,) in page)
+        yield from (number for (number,) in page)
         after = page[-1][0]
 
 
@@ -173,6 +195,7 @@ def _check_run(
         *check_record(connection, run_no, run, log),
         *check_attempts(connection, run_no, log),
         *check_relations(connection, run_no, run, request_hash),
+        *check_origin(connection, run),
         *check_waits(connection, run_no, run),
         *check_children(connection, run, log.steps),
         *_check_artifacts(connection, run_no, run, counts, check_file),
