@@ -16,12 +16,14 @@ import grpc.aio
 
 from runsd_client import calls, requests
 from runsd_client.artifact_files import ArtifactFile, destination, find_artifact
+from runsd_client.async_schedules import AsyncSchedules
 from runsd_client.calls import Call
 from runsd_client.core import ClientCore
 from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCursor
 from runsd_client.proto.admin_pb2_grpc import AdminStub
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
 from runsd_client.proto.runs_pb2_grpc import RunsStub
+from runsd_client.proto.schedules_pb2_grpc import SchedulesStub
 from runsd_client.requests import NewRun, RunFilters, RunOptions
 from runsd_client.retrying import Tries
 from runsd_client.values import (
@@ -47,6 +49,10 @@ class AsyncRunsClient(ClientCore):
     The methods are those of RunsClient, and described there. A stream that is left before its end
     should be closed: `async with contextlib.aclosing(client.follow(run_id)) as events`.
     """
+
+    @cached_property
+    def schedules(self) -> AsyncSchedules:
+        return AsyncSchedules(self._call, self._settings)
 
     async def create_task_run(
         self, target: str, *, project: str | None = None, **options: Unpack[RunOptions]
@@ -197,6 +203,7 @@ class AsyncRunsClient(ClientCore):
             "runs": RunsStub(self._channel),
             "definitions": DefinitionsStub(self._channel),
             "admin": AdminStub(self._channel),
+            "schedules": SchedulesStub(self._channel),
         }
 
     async def _call(self, call: Call[T]) -> T:

@@ -41,7 +41,7 @@ class Call(Generic[T]):
     method: str
     request: Message
     read: Callable[[Any], T]
-    service: Literal["runs", "definitions", "admin"] = "runs"
+    service: Literal["runs", "definitions", "admin", "schedules"] = "runs"
     deadline_seconds: float = CALL_SECONDS
 
 

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runsd_client.documents import read_document
-from runsd_client.proto import definitions_pb2, run_pb2, runs_pb2
+from runsd_client.proto import definitions_pb2, run_pb2, runs_pb2, schedules_pb2
 from runsd_client.values import (
     Artifact,
     CancelAnswer,
@@ -61,10 +61,10 @@ def read_run(message: run_pb2.Run) -> Run:
         artifacts=tuple(map(read_artifact, message.artifacts)),
         duration_ms=message.duration_ms if message.HasField("duration_ms") else None,
         exit_code=message.exit_code if message.HasField("exit_code") else None,
-        created_at=_read_time(message, "created_at"),
-        started_at=_read_time(message, "started_at"),
-        completed_at=_read_time(message, "completed_at"),
-        updated_at=_read_time(message, "updated_at"),
+        created_at=read_time(message, "created_at"),
+        started_at=read_time(message, "started_at"),
+        completed_at=read_time(message, "completed_at"),
+        updated_at=read_time(message, "updated_at"),
         parent_run_id=message.parent_run_id,
         root_run_id=message.root_run_id,
         waiting_reason=message.waiting_reason,
@@ -81,11 +81,12 @@ def read_run(message: run_pb2.Run) -> Run:
         cancel_requested=message.cancel_requested,
         priority=message.priority,
         concurrency_key=message.concurrency_key,
-        start_after=_read_time(message, "start_after"),
-        expires_after=_read_time(message, "expires_after"),
+        start_after=read_time(message, "start_after"),
+        expires_after=read_time(message, "expires_after"),
         retry_of_run_id=message.retry_of_run_id,
         steps=tuple(map(read_step, message.steps)),
         steps_truncated=message.steps_truncated,
+        scheduled_for=read_time(message, "scheduled_for"),
     )
 
 
@@ -99,11 +100,11 @@ def read_step(message: run_pb2.Step) -> Step:
         attempt=message.attempt,
         output=read_document(message.output_json),
         error=_read_error(message.error) if message.HasField("error") else None,
-        started_at=_read_time(message, "started_at"),
-        completed_at=_read_time(message, "completed_at"),
+        started_at=read_time(message, "started_at"),
+        completed_at=read_time(message, "completed_at"),
         child_run_id=message.child_run_id,
         detail=message.detail,
-        until=_read_time(message, "until"),
+        until=read_time(message, "until"),
     )
 
 
@@ -112,12 +113,13 @@ def read_event(message: run_pb2.Event) -> Event:
         event_id=message.event_id,
         event_type=message.event_type,
         payload=read_document(message.payload_json),
-        created_at=_read_time(message, "created_at"),
+        created_at=read_time(message, "created_at"),
     )
 
 
 def read_watched_event(message: runs_pb2.WatchedEvent) -> WatchedEvent:
-    return WatchedEvent(message.position, message.run_id, message.target, read_event(message.event))
+    event = read_event(message.event)
+    return WatchedEvent(message.position, message.run_id, message.target, event, message.schedule_id)
 
 
 def read_artifact(message: run_pb2.Artifact) -> Artifact:
@@ -145,11 +147,13 @@ def read_target(message: definitions_pb2.Target) -> TargetInfo:
         config_schema=read_document(message.config_schema_json),
         output_schema=read_document(message.output_schema_json),
         source=message.source,
-        problems=tuple(map(_read_problem, message.problems)),
+        problems=tuple(map(read_problem, message.problems)),
     )
 
 
-def read_create_answer(message: runs_pb2.CreateRunResponse | runs_pb2.RetryRunResponse) -> CreateAnswer:
+def read_create_answer(
+    message: runs_pb2.CreateRunResponse | runs_pb2.RetryRunResponse | schedules_pb2.TriggerScheduleResponse,
+) -> CreateAnswer:
     return CreateAnswer(message.accepted, message.duplicate, read_run(message.run))
 
 
@@ -162,22 +166,22 @@ def read_signal_answer(message: runs_pb2.SignalRunResponse) -> SignalAnswer:
 
 
 def read_reload_answer(message: definitions_pb2.ReloadResponse) -> ReloadAnswer:
-    return ReloadAnswer(tuple(map(read_target, message.data)), tuple(map(_read_problem, message.problems)))
+    return ReloadAnswer(tuple(map(read_target, message.data)), tuple(map(read_problem, message.problems)))
 
 
 def read_run_page(message: runs_pb2.ListRunsResponse) -> Page[Run]:
-    return Page(tuple(map(read_run, message.data)), _read_page_info(message.page_info))
+    return Page(tuple(map(read_run, message.data)), read_page_info(message.page_info))
 
 
 def read_event_page(message: runs_pb2.ListEventsResponse) -> Page[Event]:
-    return Page(tuple(map(read_event, message.data)), _read_page_info(message.page_info))
+    return Page(tuple(map(read_event, message.data)), read_page_info(message.page_info))
 
 
 def read_artifact_page(message: runs_pb2.ListArtifactsResponse) -> Page[Artifact]:
-    return Page(tuple(map(read_artifact, message.data)), _read_page_info(message.page_info))
+    return Page(tuple(map(read_artifact, message.data)), read_page_info(message.page_info))
 
 
-def _read_page_info(message: run_pb2.PageInfo) -> PageInfo:
+def read_page_info(message: run_pb2.PageInfo) -> PageInfo:
     return PageInfo(message.self, message.first, message.next, message.prev)
 
 
@@ -185,11 +189,11 @@ def _read_error(message: run_pb2.RunError) -> RunError:
     return RunError(message.message, message.code, read_document(message.detail_json))
 
 
-def _read_problem(message: definitions_pb2.DefinitionProblem) -> DefinitionProblem:
+def read_problem(message: definitions_pb2.DefinitionProblem) -> DefinitionProblem:
     return DefinitionProblem(message.file, message.key, message.message)
 
 
-def _read_time(message: Message, field: str) -> datetime | None:
+def read_time(message: Message, field: str) -> datetime | None:
     if not message.HasField(field):
         return None
     moment: Timestamp = getattr(message, field)

@@ -51,15 +51,19 @@ class InvalidRequestError(RunsError):
 
 
 class NotFoundError(RunsError):
-    """There is no such run, target, project or artifact."""
+    """There is no such run, target, schedule, project or artifact."""
 
 
 class AlreadyExistsError(RunsError):
-    """The idempotency key belongs to another request."""
+    """The idempotency key belongs to another request, or the id to another schedule."""
 
 
 class PreconditionError(RunsError):
     """The state of things forbids it now; the message says what would have to change."""
+
+
+class ConflictError(RunsError):
+    """It has changed since it was read; read it again and decide anew."""
 
 
 class PermissionDeniedError(RunsError):

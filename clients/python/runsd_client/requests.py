@@ -13,11 +13,14 @@ from datetime import datetime
 from typing import Any, TypedDict, TypeVar
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from runsd_client.conversion import KIND_NUMBERS, STATUS_NUMBERS, TRIGGER_KIND_NUMBERS
 from runsd_client.documents import write_document
+from runsd_client.durations import seconds
 from runsd_client.errors import FieldViolation, InvalidRequestError
 from runsd_client.proto import runs_pb2
+from runsd_client.schedule_conversion import CATCH_UP_NUMBERS, POLICY_NUMBERS
 from runsd_client.settings import Settings
 from runsd_client.values import RunKind, RunStatus, TriggerKind
 
@@ -89,6 +92,7 @@ class RunFilters(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     created_from: datetime | None
     created_before: datetime | None
+    schedule_id: str
 
 
 def task_run(target: str, options: RunOptions) -> NewRun:
@@ -101,7 +105,7 @@ def workflow_run(workflow_id: str | None, target: str | None, options: RunOption
     _refuse_unknown("create_workflow_run", options)
     by_id = f"{RunKind.WORKFLOW}:{workflow_id}" if workflow_id else None
     if by_id and target and by_id != target:
-        raise _invalid("target", f"{target!r} is not the workflow {workflow_id!r}; give one of them")
+        raise invalid("target", f"{target!r} is not the workflow {workflow_id!r}; give one of them")
     return NewRun(_target_of_kind(RunKind.WORKFLOW, by_id or target or ""), **options)
 
 
@@ -158,7 +162,9 @@ def _set(message: Message, field: str, value: Any) -> None:
         setattr(message, field, _ENUMS[field].number(value))
     elif field == "statuses":
         getattr(message, field).extend(_STATUSES.number(status) for status in _several(value))
-    elif isinstance(value, datetime):
+    elif field in _DURATIONS:
+        setattr(message, field, seconds(value))
+    elif message.DESCRIPTOR.fields_by_name[field].message_type is Timestamp.DESCRIPTOR:
         getattr(message, field).FromDatetime(_aware(value))
     elif isinstance(value, (list, tuple)):
         getattr(message, field).extend(value)
@@ -171,6 +177,8 @@ def _several(value: Sequence[str] | str) -> Sequence[str]:
 
 
 def _aware(moment: datetime) -> datetime:
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{moment!r} is no time; use an aware datetime")
     if moment.tzinfo is None:
         raise ValueError("the time has no time zone; use an aware datetime")
     return moment
@@ -187,21 +195,24 @@ class _EnumNumbers:
             return self.numbers[value]
         except KeyError:
             allowed = ", ".join(str(name) for name in self.numbers if self.numbers[name])
-            raise ValueError(f"{value!r} is none of {allowed}") from None
+            raise ValueError(f"{value!r} is not one of {allowed}") from None
 
 
 _STATUSES = _EnumNumbers(STATUS_NUMBERS)
 _ENUMS: Mapping[str, _EnumNumbers] = {
     "kind": _EnumNumbers(KIND_NUMBERS),
     "trigger_kind": _EnumNumbers(TRIGGER_KIND_NUMBERS),
+    "concurrency_policy": _EnumNumbers(POLICY_NUMBERS),
+    "catch_up": _EnumNumbers(CATCH_UP_NUMBERS),
 }
+_DURATIONS = frozenset({"every_seconds", "catch_up_window_seconds", "jitter_seconds", "max_staleness_seconds"})
 
 
 def _target_of_kind(kind: RunKind, target: str) -> str:
     if not target.startswith(f"{kind}:"):
-        raise _invalid("target", f"{target!r} is no {kind}; write {kind}:<id>")
+        raise invalid("target", f"{target!r} is no {kind}; write {kind}:<id>")
     return target
 
 
-def _invalid(field: str, description: str) -> InvalidRequestError:
+def invalid(field: str, description: str) -> InvalidRequestError:
     return InvalidRequestError([FieldViolation(field, description)])

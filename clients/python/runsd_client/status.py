@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 from runsd_client.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    ConflictError,
     FieldViolation,
     InvalidRequestError,
     NotFoundError,
@@ -30,7 +31,7 @@ _PLAIN: dict[grpc.StatusCode, type[RunsError]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
     grpc.StatusCode.FAILED_PRECONDITION: PreconditionError,
-    grpc.StatusCode.ABORTED: PreconditionError,
+    grpc.StatusCode.ABORTED: ConflictError,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
 }

@@ -21,8 +21,10 @@ from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCurso
 from runsd_client.proto.admin_pb2_grpc import AdminStub
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
 from runsd_client.proto.runs_pb2_grpc import RunsStub
+from runsd_client.proto.schedules_pb2_grpc import SchedulesStub
 from runsd_client.requests import NewRun, RunFilters, RunOptions
 from runsd_client.retrying import Tries
+from runsd_client.schedules import Schedules
 from runsd_client.values import (
     Artifact,
     CancelAnswer,
@@ -47,6 +49,11 @@ class RunsClient(ClientCore):
     NotFoundError, UnreachableError and so on. It connects with the first call, so a process may fork
     before that, not after.
     """
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """What creates runs later."""
+        return Schedules(self._call, self._settings)
 
     def create_task_run(
         self, target: str, *, project: str | None = None, **options: Unpack[RunOptions]
@@ -239,6 +246,7 @@ class RunsClient(ClientCore):
             "runs": RunsStub(self._channel),
             "definitions": DefinitionsStub(self._channel),
             "admin": AdminStub(self._channel),
+            "schedules": SchedulesStub(self._channel),
         }
 
     def _call(self, call: Call[T]) -> T:

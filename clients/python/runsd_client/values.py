@@ -159,7 +159,8 @@ class Step(Record):
 class Run(Record):
     """One durable execution of a target. `logs`, `artifacts` and `steps` are empty in lists.
 
-    `steps` are those of a workflow, in the order in which they began.
+    `steps` are those of a workflow, in the order in which they began. `scheduled_for` is the occurrence of
+    its schedule that the run was made for.
     """
 
     run_id: str
@@ -202,6 +203,7 @@ class Run(Record):
     retry_of_run_id: str
     steps: tuple[Step, ...]
     steps_truncated: bool
+    scheduled_for: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +222,16 @@ class Event(Record):
 
 @dataclass(frozen=True, slots=True)
 class WatchedEvent(Record):
-    """An event of any run; `position` is its place in the order of all commits."""
+    """An event of any run; `position` is its place in the order of all commits.
+
+    An event of a schedule has its `schedule_id`, and no `run_id`.
+    """
 
     position: int
     run_id: str
     target: str
     event: Event
+    schedule_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,20 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
-from runsd_client.proto import definitions_pb2, run_pb2, runs_pb2
+from runsd_client.proto import definitions_pb2, run_pb2, runs_pb2, schedules_pb2
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsServicer, add_DefinitionsServicer_to_server
 from runsd_client.proto.runs_pb2_grpc import RunsServicer, add_RunsServicer_to_server
+from runsd_client.proto.schedules_pb2_grpc import add_SchedulesServicer_to_server
+
+from tests.unit.client.fake_answers import LOST, Failure, fail
+from tests.unit.client.fake_schedules import ScheduleService
+
+__all__ = ["LOST", "Failure", "FakeDaemon"]
 
 T = TypeVar("T")
 
@@ -35,19 +38,6 @@ FINAL_TYPES = {
     run_pb2.RUN_STATUS_CANCELLED: "run.cancelled",
 }
 TERMINAL = set(FINAL_TYPES)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """How a call fails. Without a reason it looks like one of the transport."""
-
-    code: grpc.StatusCode
-    message: str = "told to fail"
-    reason: str = ""
-    violations: tuple[tuple[str, str], ...] = ()
-
-
-LOST = Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +60,9 @@ class State:
     order: list[runs_pb2.WatchedEvent] = field(default_factory=list)
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)
     targets: list[definitions_pb2.Target] = field(default_factory=list)
+    schedules: dict[str, schedules_pb2.Schedule] = field(default_factory=dict)
+    occurrences: list[schedules_pb2.Occurrence] = field(default_factory=list)
+    backfilled: list[schedules_pb2.BackfilledRun] = field(default_factory=list)
     failures: dict[str, deque[Failure]] = field(default_factory=lambda: defaultdict(deque))
     lost_answers: dict[str, deque[Failure]] = field(default_factory=lambda: defaultdict(deque))
     signal_keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -79,24 +72,6 @@ class State:
     items_per_message: int = 3
     page_size: int = 2
     repeats: bool = False
-
-
-async def fail(context: Any, failure: Failure) -> NoReturn:
-    if not failure.reason:
-        await context.abort(failure.code, failure.message)
-    bad_request = error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=name, description=description)
-            for name, description in failure.violations
-        ]
-    )
-    details = [error_details_pb2.ErrorInfo(reason=failure.reason, domain="runsd"), bad_request]
-    packed = [AnyMessage() for _ in details]
-    for target, detail in zip(packed, details, strict=True):
-        target.Pack(detail)
-    status = status_pb2.Status(code=failure.code.value[0], message=failure.message, details=packed)
-    await context.abort_with_status(rpc_status.to_status(status))
-    raise AssertionError("a call that was aborted went on")
 
 
 class Service(RunsServicer, DefinitionsServicer):
@@ -369,6 +344,7 @@ class FakeDaemon:
         server = grpc.aio.server()
         add_RunsServicer_to_server(self._service, server)
         add_DefinitionsServicer_to_server(self._service, server)
+        add_SchedulesServicer_to_server(ScheduleService(self._service), server)
         server.add_insecure_port(self.address)
         await server.start()
         ready.set()

@@ -7,6 +7,7 @@ from enum import IntEnum
 from runsd_client.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    ConflictError,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
@@ -34,6 +35,7 @@ _REFUSALS = (
     NotFoundError,
     AlreadyExistsError,
     PreconditionError,
+    ConflictError,
     PermissionDeniedError,
     ConfigurationError,
 )
