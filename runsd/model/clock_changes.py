@@ -2,19 +2,20 @@
 
 cronsim says which times of which dates match, with no zone; here they become moments, in one of two ways.
 
-*Times of day* (`30 2 * * *`, `5 1,2,3 * * *`, `0 9-17 * * 1-5`): on every date that the expression names, each of
+*Times of day* (`30 2 * * *`, `0 */6 * * *`, `0 9-17 * * 1-5`): on every date that the expression names, each of
 its times occurs once. A time that the clock leaves out moves to the first moment after the gap, also where the
 gap is a whole date; a time that the clock shows twice counts the first time. Times that thus meet at one moment
 are one occurrence.
 
-*A rhythm* (`0 * * * *`, `*/15 * * * *`, `0 */6 * * *`, `*/10 2 * * *`): an occurrence at every minute of real time
+*A rhythm* (`0 * * * *`, `*/15 * * * *`, `*/10 2 * * *`): an occurrence at every minute of real time
 at which the clock shows a matching time. What the clock leaves out does not occur, what it shows twice occurs
 twice; so an hourly one occurs on days of 23, 24 and 25 hours as often as they have hours. If the hours are
 limited and the clock leaves out all times of a date, that date has one occurrence, at the first moment after the
 gap.
 
-It is a rhythm if the minute or the hour field has `*` or a step and stands for more than one value, or stands for
-all there are; else it is times of day.
+It is a rhythm if all hours match, or if the minute field has `*` or a step and stands for more than one value, or
+stands for all there are; else it is times of day. Every so many hours is times of day: a backup at 00, 06, 12 and 18
+is wanted four times on every date.
 """
 
 from __future__ import annotations
@@ -65,12 +66,9 @@ def due_after(moment: int, expression: str, zone: ZoneInfo) -> Iterator[Due]:
 
 
 def _is_rhythm(expression: str, cron: CronSim) -> bool:
-    minute, hour = expression.split()[:2]
-    return _goes_on(minute, cron.minutes, 60) or _goes_on(hour, cron.hours, 24)
-
-
-def _goes_on(field: str, values: set[int], all_there_are: int) -> bool:
-    return len(values) == all_there_are or (len(values) > 1 and ("*" in field or "/" in field))
+    minute = expression.split()[0]
+    goes_on = len(cron.minutes) > 1 and ("*" in minute or "/" in minute)
+    return goes_on or len(cron.minutes) == 60 or len(cron.hours) == 24
 
 
 def _times_of_day(walls: CronSim, zone: ZoneInfo) -> Iterator[_Shown]:

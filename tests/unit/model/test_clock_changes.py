@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby, islice, pairwise
 from zoneinfo import ZoneInfo
 
@@ -60,7 +60,9 @@ EXPRESSIONS = (
     Expected("30 2 29 2 *", lambda wall: (wall.month, wall.day, wall.hour, wall.minute) == (2, 29, 2, 30)),
     Expected("0 * * * *", lambda wall: wall.minute == 0, rhythm=True),
     Expected("*/15 * * * *", lambda wall: wall.minute % 15 == 0, rhythm=True),
-    Expected("20 */6 * * *", lambda wall: wall.hour % 6 == 0 and wall.minute == 20, rhythm=True),
+    Expected("20 */6 * * *", lambda wall: wall.hour % 6 == 0 and wall.minute == 20),
+    Expected("0 */2 * * *", lambda wall: wall.hour % 2 == 0 and wall.minute == 0),
+    Expected("0,30 0-23/3 * * *", lambda wall: wall.hour % 3 == 0 and wall.minute in (0, 30)),
     Expected("*/20 2 * * *", lambda wall: wall.hour == 2 and wall.minute % 20 == 0, rhythm=True),
 )
 
@@ -126,6 +128,34 @@ def changes(zone: str, first_year: int, end_year: int) -> list[int]:
     return found
 
 
+DECADE = (date(2020, 1, 1), date(2031, 1, 1))
+DAYS = (DECADE[1] - DECADE[0]).days
+SIX_HOURLY = [time(hour) for hour in (0, 6, 12, 18)]
+
+
+def in_changes(zone: str) -> set[time]:
+    """Times of day that the clock leaves out or shows twice on some date of these years."""
+    found = set()
+    for change in changes(zone, DECADE[0].year, DECADE[1].year):
+        walls = [shows(at * SECOND, zone) for at in (change - 1, change)]
+        middle = min(walls) + abs(walls[1] - walls[0]) / 2
+        found.add(middle.replace(second=0, microsecond=0).time())
+    return found
+
+
+def shows(at: int, zone: str) -> datetime:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
+    return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+
+
+def begins(day: date, zone: str) -> int:
+    return as_micros(datetime.combine(day, time(), ZoneInfo(zone)))
+
+
+def as_micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
 CHANGES = [
     *((zone, change) for zone in ZONES for change in changes(zone, 2020, 2031)),
     *((zone, change) for zone, first, end in OLDER for change in changes(zone, first, end)),
@@ -181,6 +211,48 @@ def test_an_hourly_one_occurs_as_often_as_the_day_has_hours(day: str, hours: int
     ]
 
 
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_fixed_time_comes_exactly_once_on_every_date_of_ten_years(zone: str) -> None:
+    times = in_changes(zone) or {time(2, 30)}
+    for expression, wanted in [*((f"{at.minute} {at.hour} * * *", [at]) for at in times), ("0 */6 * * *", SIX_HOURLY)]:
+        timetable = make(cron=expression, timezone=zone)
+        walls = [datetime.combine(DECADE[0] + timedelta(day), at) for day in range(DAYS) for at in wanted]
+        found = timetable.between(begins(DECADE[0], zone), begins(DECADE[1], zone), 2 * len(walls))
+        assert len(found) == len(walls), expression
+        for wall, occurrence in zip(walls, found, strict=True):
+            first = as_micros(wall.replace(tzinfo=ZoneInfo(zone)))
+            if shows(first, zone) == wall:
+                assert (occurrence.at, "moved" in occurrence.note) == (first, False)
+            else:
+                assert shows(occurrence.at - 1, zone) < wall < shows(occurrence.at, zone)
+                assert "moved" in occurrence.note
+
+
+def test_the_fixed_times_are_left_out_and_come_twice_in_ten_zones() -> None:
+    def kinds(zone: str) -> set[str]:
+        timetables = [make(cron=f"{at.minute} {at.hour} * * *", timezone=zone) for at in in_changes(zone)]
+        starts = [(change - 24 * 3600) * SECOND for change in changes(zone, 2020, 2031)]
+        near = [one for way in timetables for start in starts for one in islice(way.after(start), 2)]
+        return {kind for kind in ("moved to", "comes twice") for one in near if kind in one.note}
+
+    assert sum(len(kinds(zone)) == 2 for zone in ZONES) >= 10
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_an_hourly_one_keeps_its_hour_through_every_change_of_ten_years(zone: str) -> None:
+    hour = 3600 * SECOND
+    for change in changes(zone, 2020, 2031) or [as_micros(datetime(2024, 2, 29, tzinfo=UTC)) // SECOND]:
+        day = shows(change * SECOND, zone).date()
+        start, end = (begins(day + timedelta(days=days), zone) for days in (-7, 8))
+        found = [one.at for one in make(cron="0 * * * *", timezone=zone).between(start, end, 1000)]
+        assert (found[0], found[-1]) == (start, end - hour)
+        odd = [(a, b) for a, b in pairwise(found) if b - a != hour]
+        # A clock that is changed by half an hour has its full hours at other moments from then on.
+        half = [change * SECOND] if zone == "Australia/Lord_Howe" else []
+        assert [b - a for a, b in odd] == [hour * 3 // 2 for _ in half]
+        assert all(a < at < b for (a, b), at in zip(odd, half, strict=True))
+
+
 def test_all_hours_mean_the_same_however_they_are_written() -> None:
     start = micros("2027-10-30T00:00:00Z")
     ways = [make(cron=cron, timezone="Europe/Stockholm") for cron in ("0 * * * *", "0 0-23 * * *", "0 */1 * * *")]
@@ -216,4 +288,4 @@ def test_what_is_not_as_written_says_why(cron: str, zone: str, after: str, local
 
 
 def micros(text: str) -> int:
-    return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return as_micros(datetime.fromisoformat(text))
