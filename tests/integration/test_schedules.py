@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ SECOND = timedelta(seconds=1)
 GATED = "task:until-released"
 
 
-async def watched(client: AsyncRunsClient, *event_types: str, after: int) -> AsyncIterator[WatchedEvent]:
+async def watched(client: AsyncRunsClient, *event_types: str, after: int) -> AsyncGenerator[WatchedEvent, None]:
     async with aclosing(client.watch(after_position=after, event_types=event_types)) as events:
         async for event in events:
             yield event
@@ -115,7 +116,7 @@ async def test_queue_starts_each_when_the_earlier_has_ended(client: AsyncRunsCli
     moments = [run.scheduled_for for run in runs]
     assert moments[0] is not None
     assert moments == [moments[0] + n * SECOND for n in range(4)]
-    for earlier, later in zip(runs, runs[1:], strict=False):
+    for earlier, later in pairwise(runs):
         ended = (await client.wait(earlier.run_id)).completed_at
         assert ended is not None and later.created_at is not None and later.created_at >= ended
 

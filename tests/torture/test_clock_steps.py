@@ -7,10 +7,10 @@ daemon asks for the time: in the one process there is nothing else that shows th
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,32 +19,13 @@ from runsd_client import AsyncRunsClient, Event, Run, RunStatus
 from tests.integration.conftest import make_daemon  # noqa: F401 - a fixture
 from tests.integration.daemon import PATIENCE_SECONDS, Daemon
 from tests.integration.test_cancelling import begun
+from tests.integration.test_schedules import made_by
+from tests.integration.wall_clock import environment, install
 
 MakeDaemon = Callable[..., Daemon]
 DAY = 86_400
 # What a process's start is known by, and some more.
 TICK_SECONDS = 0.02
-# Of the daemon's environment: how far ahead of the machine's clock its own is from the start.
-AHEAD = "WALL_CLOCK_AHEAD_SECONDS"
-
-WALL_CLOCK = """
-import time
-
-TIME, TIME_NS = time.time, time.time_ns
-
-
-def put_ahead(seconds):
-    time.time = lambda: TIME() + seconds
-    time.time_ns = lambda: TIME_NS() + seconds * 10**9
-"""
-
-AT_THE_START = f"""
-import os
-
-import wall_clock
-
-wall_clock.put_ahead(int(os.environ.get("{AHEAD}", "0")))
-"""
 
 RUNS_TOML = """
 [project]
@@ -69,6 +50,22 @@ def note(ctx):
 async def put_clock_ahead(ctx):
     wall_clock.put_ahead(ctx.input)
     return time.time()
+
+
+@task("set-clock-ahead", adapter="inprocess")
+async def set_clock_ahead(ctx):
+    # The kernel is told, too: of a time that is all but the one that it has.
+    wall_clock.put_ahead(ctx.input)
+    try:
+        time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
+    except PermissionError:
+        return False
+    return True
+
+
+@task("quick", adapter="inprocess")
+async def quick(ctx):
+    pass
 
 
 @task("fail", adapter="inprocess")
@@ -106,8 +103,8 @@ def steady_now() -> float:
 def project(tmp_path: Path) -> Path:
     project = tmp_path / "project"
     project.mkdir()
-    files = {"runs.toml": RUNS_TOML, "clock_tasks.py": TASKS, "wall_clock.py": WALL_CLOCK}
-    for name, text in {**files, "sitecustomize.py": AT_THE_START}.items():
+    install(project)
+    for name, text in {"runs.toml": RUNS_TOML, "clock_tasks.py": TASKS}.items():
         (project / name).write_text(text)
     return project
 
@@ -132,10 +129,6 @@ def started(make_daemon: MakeDaemon, project: Path) -> Callable[[float], Daemon]
         return daemon
 
     return start
-
-
-def environment(project: Path, ahead: int) -> dict[str, str]:
-    return {"PYTHONPATH": f"{project}:{os.environ.get('PYTHONPATH', '')}", AHEAD: str(ahead)}
 
 
 async def step(client: AsyncRunsClient, seconds: int) -> None:
@@ -293,3 +286,16 @@ async def test_clock_that_is_another_after_a_restart(
         assert (completed.status, completed.attempt) == (RunStatus.COMPLETED, 1)
         await assert_ordered(client)
     assert daemon.stop() == 0
+
+
+async def test_schedules_go_by_a_clock_that_is_set(started: Callable[[float], Daemon]) -> None:
+    """An hour ahead: what is due by then is made at once, not when the timer would have ended."""
+    daemon = started(0.01)
+    async with AsyncRunsClient(daemon.address) as client:
+        anchor = datetime.now(UTC) + timedelta(minutes=5)
+        await client.schedules.create("due", "task:quick", every="10m", anchor=anchor, catch_up="all")
+        run = (await client.create_task_run("task:set-clock-ahead", input=3600)).run
+        if not (await client.wait(run.run_id, PATIENCE_SECONDS)).output:
+            pytest.skip("the clock may not be set here")
+        runs = await made_by(client, "due", 6)
+    assert [made.scheduled_for for made in runs] == [anchor + n * timedelta(minutes=10) for n in range(6)]
