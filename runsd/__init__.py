@@ -6,7 +6,7 @@ Names are loaded when they are asked for: a task's process pays for what it uses
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runsd.sdk.context import Cancelled, Context
-    from runsd.sdk.declare import task, workflow
+    from runsd.sdk.declare import schedule, task, workflow
     from runsd.sdk.workflow import (
         Approval,
         ApprovalRejected,
@@ -30,6 +30,7 @@ __all__ = [
     "WaitTimeout",
     "WorkflowContext",
     "__version__",
+    "schedule",
     "task",
     "workflow",
 ]
@@ -37,6 +38,7 @@ __all__ = [
 _HOMES = {
     "Cancelled": "runsd.sdk.context",
     "Context": "runsd.sdk.context",
+    "schedule": "runsd.sdk.declare",
     "task": "runsd.sdk.declare",
     "workflow": "runsd.sdk.declare",
     **dict.fromkeys(

@@ -43,6 +43,19 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledFunction:
+    """A `@schedule`. Without an id it takes that of its target; `targets` are what else the function declares."""
+
+    id: str | None
+    module: str
+    qualname: str
+    file: str
+    options: Mapping[str, object]
+    faults: Mapping[str, str]
+    targets: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class DiscoveryError:
     """Why a module, or a `module:callable`, cannot be used; `line` is 0 where none is to blame."""
 
@@ -60,6 +73,7 @@ class Discovered:
     """`workflow_faults` are of the verified callables, by reference."""
 
     declared: list[Declared] = field(default_factory=list)
+    schedules: list[ScheduledFunction] = field(default_factory=list)
     workflow_faults: dict[str, str] = field(default_factory=dict)
     errors: list[DiscoveryError] = field(default_factory=list)
 
@@ -84,6 +98,7 @@ def _discover(directory: Path, references: Sequence[str], deadline: float) -> Di
     for reference in references:
         part = _discover(directory, [reference], deadline)
         whole.declared += part.declared
+        whole.schedules += part.schedules
         whole.workflow_faults |= part.workflow_faults
         whole.errors += part.errors
     return whole
@@ -132,6 +147,7 @@ def _parse(answer: bytes) -> Discovered:
         raise _Unanswered("importing ended the process with status 0") from None
     return Discovered(
         declared=[Declared(**{**item, "kind": RunKind(item["kind"])}) for item in document["declared"]],
+        schedules=[ScheduledFunction(**item) for item in document["schedules"]],
         workflow_faults=document["workflow_faults"],
         errors=[DiscoveryError(**error) for error in document["errors"]],
     )

@@ -1,4 +1,4 @@
-"""The `task` and `workflow` decorators. They declare and change nothing: a function is called as before.
+"""The `task`, `workflow` and `schedule` decorators. They declare and change nothing: a function is called as before.
 
 Values are checked when the project is loaded, with those of `runs.toml`, so that a mistake is
 reported there and does not stop the module from being imported.
@@ -9,7 +9,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from typing import Any, TypeVar, overload
+    from datetime import datetime
+    from typing import Any, Literal, TypeVar, overload
 
     from runsd.sdk.workflow import Duration, Retry, WorkflowContext
 
@@ -20,11 +21,14 @@ ATTRIBUTE = "__runsd_declarations__"
 
 
 class Declaration:
-    """What a decorator was given: the id, and those options that were set, by their `runs.toml` names."""
+    """What a decorator was given: the id, and those options that were set, by their `runs.toml` names.
+
+    A schedule without an id takes that of its target, which another decorator of the function may give.
+    """
 
     __slots__ = ("id", "kind", "options")
 
-    def __init__(self, kind: str, id: str, options: dict[str, object]) -> None:
+    def __init__(self, kind: str, id: str | None, options: dict[str, object]) -> None:
         self.kind = kind
         self.id = id
         self.options = options
@@ -84,6 +88,34 @@ if TYPE_CHECKING:
 
     def workflow(id: Any = None, /, **options: Any) -> Any: ...
 
+    def schedule(
+        id: str | None = None,
+        /,
+        *,
+        target: str | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        at: datetime | str | None = None,
+        every: Duration | None = None,
+        anchor: datetime | str | None = None,
+        start_at: datetime | str | None = None,
+        end_at: datetime | str | None = None,
+        max_runs: int | None = None,
+        jitter: Duration | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        input: Any = None,
+        config: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+        priority: int | None = None,
+        timeout_seconds: Duration | None = None,
+        backoff_limit: int | None = None,
+        concurrency_policy: Literal["Allow", "Forbid", "Replace", "Queue"] | None = None,
+        catch_up: Literal["none", "latest", "all"] | None = None,
+        catch_up_window: Duration | None = None,
+        max_staleness_seconds: Duration | None = None,
+    ) -> Callable[[Function], Function]: ...
+
 else:  # without `typing`, whose import costs as much as the rest of this package
 
     def task(id=None, /, **options):
@@ -102,6 +134,15 @@ else:  # without `typing`, whose import costs as much as the rest of this packag
         """
         return _decorator("workflow", id, options)
 
+    def schedule(id=None, /, **options):
+        """Declare when the task or workflow that the function is shall run, above or below that decorator.
+
+        `@schedule(cron="30 2 * * *")` takes its id; `@schedule("nightly", …)` sets another, so that a function may
+        have several. The options are those of a schedule in `runs.toml`; moments are datetimes with a time zone, or
+        RFC 3339 texts. `target` is needed only where the function is several tasks or workflows, or none.
+        """
+        return _decorator("schedule", id, options)
+
 
 def _decorator(kind: str, id: Any, options: Mapping[str, object]) -> Any:
     if callable(id):
@@ -111,7 +152,7 @@ def _decorator(kind: str, id: Any, options: Mapping[str, object]) -> Any:
 
 
 def _declare(kind: str, function: Any, id: str | None, options: dict[str, object]) -> Any:
-    chosen = function.__name__.replace("_", "-") if id is None else id
+    chosen = function.__name__.replace("_", "-") if id is None and kind != "schedule" else id
     # A function may be declared more than once, under different ids.
     earlier = getattr(function, ATTRIBUTE, ())
     setattr(function, ATTRIBUTE, (*earlier, Declaration(kind, chosen, options)))

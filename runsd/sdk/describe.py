@@ -3,9 +3,11 @@
 Started as `python -c "from runsd.sdk.describe import main; main()" PROJECT_DIR REFERENCE…`, where a
 reference is a module to look through or a `module:callable` to verify. Prints one JSON document:
 `{"declared": [{"kind", "id", "module", "qualname", "file", "options", "faults", "workflow_fault"}],
+"schedules": [{"id", "module", "qualname", "file", "options", "faults", "targets"}],
 "workflow_faults": {reference: text}, "errors": [{"reference", "message", "file", "line"}]}`. `kind` is task
 or workflow; `faults` are the options that are no JSON, with the reason; a workflow fault says why a
-callable can be no workflow, and is empty or absent where it can. What user code prints goes to stderr.
+callable can be no workflow, and is empty or absent where it can; `targets` are all that the function of a
+schedule declares. What user code prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import timedelta
+from datetime import date, timedelta
 from inspect import iscoroutinefunction, signature
 
 from runsd.sdk.callables import NoSuchCallable, find, import_module, put_first_on_path
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
     from typing import Any, NoReturn
+
+# Of a schedule: they are taken as they are, and not for what `runs.toml` would have in their place.
+_DOCUMENTS = ("input", "config", "metadata")
+_SCHEDULE = "schedule"
 
 
 def main() -> NoReturn:
@@ -49,6 +55,7 @@ def _keep_stdout_for_the_answer() -> int:
 
 def _describe(directory: str, references: list[str]) -> dict[str, Any]:
     declared: list[dict[str, Any]] = []
+    schedules: list[dict[str, Any]] = []
     workflow_faults: dict[str, str] = {}
     errors: list[dict[str, Any]] = []
     for reference in references:
@@ -56,12 +63,14 @@ def _describe(directory: str, references: list[str]) -> dict[str, Any]:
             module, colon, qualname = reference.partition(":")
             loaded = import_module(module)
             if not colon:
-                declared.extend(_described(name, declaration, loaded) for name, declaration in _declared(loaded))
+                found = list(_declared(loaded))
+                declared.extend(_described(*one, loaded) for one in found if one[1].kind != _SCHEDULE)
+                schedules.extend(_scheduled(*one, loaded) for one in found if one[1].kind == _SCHEDULE)
             else:
                 workflow_faults[reference] = _workflow_fault(find(loaded, qualname))
         except BaseException as error:  # noqa: BLE001 - a module may raise anything, SystemExit too
             errors.append(_error(reference, error, directory))
-    return {"declared": declared, "workflow_faults": workflow_faults, "errors": errors}
+    return {"declared": declared, "schedules": schedules, "workflow_faults": workflow_faults, "errors": errors}
 
 
 def _declared(module: ModuleType) -> Iterator[tuple[str, Declaration]]:
@@ -81,23 +90,34 @@ def _declarations(value: Any) -> tuple[Declaration, ...]:
 
 
 def _described(name: str, declaration: Declaration, module: ModuleType) -> dict[str, Any]:
+    return {
+        "kind": declaration.kind,
+        **_as_given(name, declaration, module),
+        "workflow_fault": _workflow_fault(getattr(module, name)),
+    }
+
+
+def _scheduled(name: str, declaration: Declaration, module: ModuleType) -> dict[str, Any]:
+    others = (other for other in _declarations(getattr(module, name)) if other.kind != _SCHEDULE)
+    return {**_as_given(name, declaration, module), "targets": [f"{other.kind}:{other.id}" for other in others]}
+
+
+def _as_given(name: str, declaration: Declaration, module: ModuleType) -> dict[str, Any]:
     options, faults = {}, {}
     for key, value in declaration.options.items():
-        plain = _plain(value)
+        plain = value if key in _DOCUMENTS else _plain(value)
         try:
             dumps(plain)
             options[key] = plain
         except NotJson as error:
             faults[key] = str(error)
     return {
-        "kind": declaration.kind,
-        "id": str(declaration.id),
+        "id": None if declaration.id is None else str(declaration.id),
         "module": module.__name__,
         "qualname": name,
         "file": getattr(module, "__file__", None) or "",
         "options": options,
         "faults": faults,
-        "workflow_fault": _workflow_fault(getattr(module, name)),
     }
 
 
@@ -107,6 +127,8 @@ def _plain(value: object) -> object:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Retry):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, date):
+        return value.isoformat()
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 

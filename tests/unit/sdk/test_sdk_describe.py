@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import runsd
-from runsd import Retry, WorkflowContext, task, workflow
+from runsd import Retry, WorkflowContext, schedule, task, workflow
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,6 +60,22 @@ async def test_the_decorator_of_workflows_changes_nothing() -> None:
     )
 
 
+def test_the_decorator_of_schedules_changes_nothing() -> None:
+    @schedule("weekly", cron="0 3 * * sun", description=None)
+    @task
+    @schedule(every=timedelta(hours=1), catch_up="none")
+    def sync_data(ctx: object) -> int:
+        return 1
+
+    assert sync_data(None) == 1
+    found = [(one.kind, one.id, one.options) for one in vars(sync_data)["__runsd_declarations__"]]
+    assert found == [
+        ("schedule", None, {"every": timedelta(hours=1), "catch_up": "none"}),
+        ("task", "sync-data", {}),
+        ("schedule", "weekly", {"cron": "0 3 * * sun"}),
+    ]
+
+
 def test_the_package_gives_its_names_lazily() -> None:
     program = "import sys, runsd; print(sorted(m for m in sys.modules if m.startswith('runsd')))"
     printed = subprocess.check_output([sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, text=True)
@@ -71,7 +88,8 @@ def test_the_package_gives_its_names_lazily() -> None:
 
 def test_declaring_a_workflow_does_not_load_what_executes_it() -> None:
     """A task's process that imports the project's module pays for the decorator alone."""
-    program = "import sys; from runsd import task, workflow; print(sorted(m for m in sys.modules if 'runsd' in m))"
+    names = "schedule, task, workflow"
+    program = f"import sys; from runsd import {names}; print(sorted(m for m in sys.modules if 'runsd' in m))"
     printed = subprocess.check_output([sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, text=True)
     assert printed == "['runsd', 'runsd.sdk', 'runsd.sdk.declare']\n"
 
@@ -114,10 +132,40 @@ def test_declared_workflows(tmp_path: Path) -> None:
     }
 
 
+def test_declared_schedules(tmp_path: Path) -> None:
+    code = """
+        from datetime import date, datetime, timedelta, timezone
+        from runsd import schedule, task, workflow
+        @workflow("both", timeout=timedelta(seconds=9))
+        @schedule("nightly", at=datetime(2027, 1, 1, tzinfo=timezone.utc), end_at=datetime(2027, 1, 2, 3),
+                  jitter=timedelta(minutes=1), input={"after": timedelta(1)}, config={"day": date(2027, 1, 1)})
+        @task("both")
+        async def both(ctx, input): ...
+        @schedule(every="1h")
+        def neither(): ...
+    """
+    document = describe(tmp_path, "plans", plans=code)
+    assert [(one["kind"], one["id"]) for one in document["declared"]] == [("task", "both"), ("workflow", "both")]
+    nightly, hourly = document["schedules"]
+    assert nightly == {
+        "id": "nightly",
+        "module": "plans",
+        "qualname": "both",
+        "file": str(tmp_path / "plans.py"),
+        "options": {"at": "2027-01-01T00:00:00+00:00", "end_at": "2027-01-02T03:00:00", "jitter": 60.0},
+        "faults": {
+            "input": "$.after is of type timedelta, which is not JSON",
+            "config": "$.day is of type date, which is not JSON",
+        },
+        "targets": ["task:both", "workflow:both"],
+    }
+    assert (hourly["id"], hourly["options"], hourly["targets"]) == (None, {"every": "1h"}, [])
+
+
 def test_declared_tasks_and_errors_in_one_document(tmp_path: Path) -> None:
     code = """
         import functools, os, sys
-        from runsd import Retry, WorkflowContext, task, workflow
+        from runsd import Retry, WorkflowContext, schedule, task, workflow
         print("noise"); os.system("echo more noise"); sys.stdout.flush()
         @task
         def sync_data(ctx): ...
