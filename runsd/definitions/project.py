@@ -14,6 +14,7 @@ from typing import Any
 
 from runsd.definitions.discovery import Declared, Discovered, discover
 from runsd.definitions.origin import Origin, with_problem
+from runsd.definitions.schedules import Targets, load_schedules
 from runsd.definitions.tasks import task_from_decorator, task_from_table
 from runsd.definitions.workflows import with_targets_checked, workflow_from_decorator, workflow_from_table
 from runsd.model.errors import NotPossible
@@ -21,7 +22,6 @@ from runsd.model.tables import decode
 from runsd.model.targets import Definition, Problem, Project, PythonCallable, RunKind, is_valid_id
 
 FILE_NAME = "runs.toml"
-_FOR_LATER = ("schedules",)
 _FROM_TABLE = {RunKind.TASK: task_from_table, RunKind.WORKFLOW: workflow_from_table}
 _FROM_DECORATOR = {RunKind.TASK: task_from_decorator, RunKind.WORKFLOW: workflow_from_decorator}
 
@@ -46,7 +46,7 @@ class _File:
     project: _ProjectTable
     tasks: Mapping[str, Any] = field(default_factory=dict)
     workflows: Mapping[str, Any] = field(default_factory=dict)
-    schedules: Any = None
+    schedules: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_project(directory: Path) -> Project:
@@ -67,8 +67,10 @@ def load_project(directory: Path) -> Project:
         loaded.add_declared(declared)
     loaded.check_targets()
     unread = tuple(_problems_of_modules(discovered, directory))
-    problems = tuple(_problems_of_later_tables(file, directory))
-    return Project(file.project.id, directory, dict(sorted(loaded.definitions.items())), problems, unread)
+    definitions = dict(sorted(loaded.definitions.items()))
+    targets = Targets(definitions, are_all_known=not unread)
+    schedules = load_schedules(directory / FILE_NAME, file.schedules, discovered.schedules, targets)
+    return Project(file.project.id, directory, definitions, unread=unread, schedules=schedules)
 
 
 def _read(path: Path) -> _File:
@@ -156,9 +158,3 @@ def _problems_of_modules(discovered: Discovered, directory: Path) -> Iterator[Pr
         if ":" not in error.reference:
             message = f"module {error.reference!r} cannot be used: {error}"
             yield Problem(str(directory / FILE_NAME), "project.modules", message)
-
-
-def _problems_of_later_tables(file: _File, directory: Path) -> Iterator[Problem]:
-    for key in _FOR_LATER:
-        if getattr(file, key) is not None:
-            yield Problem(str(directory / FILE_NAME), key, "not supported by this version")

@@ -140,7 +140,6 @@ class Project:
     id: str
     directory: Path
     definitions: Mapping[str, Definition]
-    problems: tuple[Problem, ...] = ()
     # Modules that could not be read: what they declare is not known.
     unread: tuple[Problem, ...] = ()
     schedules: Mapping[str, DeclaredSchedule] = field(default_factory=dict)
@@ -148,4 +147,4 @@ class Project:
     def all_problems(self) -> tuple[Problem, ...]:
         of_definitions = (problem for d in self.definitions.values() for problem in d.problems)
         of_schedules = (problem for s in self.schedules.values() for problem in s.problems)
-        return (*self.unread, *self.problems, *of_definitions, *of_schedules)
+        return (*self.unread, *of_definitions, *of_schedules)

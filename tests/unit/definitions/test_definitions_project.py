@@ -140,7 +140,6 @@ def test_one_broken_definition_takes_no_other_down(tmp_path: Path) -> None:
     )
     keys = {target: [p.key for p in d.problems] for target, d in loaded.definitions.items()}
     assert keys == {"task:plain": ['tasks."plain"'], "task:bad id": ['tasks."bad id"'], "task:good": []}
-    assert loaded.problems == ()
 
 
 def test_declared_tasks(tmp_path: Path) -> None:
@@ -225,12 +224,6 @@ def test_the_daemon_s_variables_do_not_reach_modules(tmp_path: Path, monkeypatch
 def test_without_python_no_process_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runsd.definitions.discovery._ask", lambda *_: pytest.fail("started"))
     assert project(tmp_path, "[tasks.a]\nshell = 'x'").all_problems() == ()
-
-
-def test_schedules_are_for_later(tmp_path: Path) -> None:
-    loaded = project(tmp_path, "[schedules.b]\n[tasks.c]\nshell = 'x'")
-    assert [(p.key, p.message) for p in loaded.problems] == [("schedules", "not supported by this version")]
-    assert loaded.definitions["task:c"].problems == ()
 
 
 @pytest.mark.parametrize(

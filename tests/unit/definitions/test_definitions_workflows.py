@@ -43,7 +43,6 @@ def project(directory: Path, toml: str, flows: str = FLOWS) -> Project:
 
 def workflow(directory: Path, toml: str) -> Definition:
     loaded = project(directory, f"[workflows.w]\n{textwrap.dedent(toml)}")
-    assert loaded.problems == ()
     broken = {target for target, definition in loaded.definitions.items() if definition.problems}
     assert broken <= {"workflow:w"}
     return loaded.definitions["workflow:w"]
@@ -393,7 +392,6 @@ def test_one_broken_workflow_takes_no_other_down(tmp_path: Path) -> None:
     loaded = project(tmp_path, '[workflows]\nplain = 5\n"bad id" = {python = "flows:other"}')
     keys = {target: [p.key for p in d.problems] for target, d in loaded.definitions.items() if d.problems}
     assert keys == {"workflow:plain": ['workflows."plain"'], "workflow:bad id": ['workflows."bad id"']}
-    assert loaded.problems == ()
 
 
 raw_values = st.recursive(
