@@ -110,8 +110,8 @@ def check(
     catalog, problems = _catalog(settings)
     _print_problems(problems)
     for one in catalog.projects:
-        count = len(one.definitions)
-        typer.echo(f"{one.id}: {count} target{'' if count == 1 else 's'} in {one.directory}")
+        schedules = f", {_count(len(one.schedules), 'schedule')}" if one.schedules else ""
+        typer.echo(f"{one.id}: {_count(len(one.definitions), 'target')}{schedules} in {one.directory}")
     if problems:
         raise typer.Exit(2)
     if not catalog.projects:
@@ -196,6 +196,10 @@ def _catalog(settings: Settings) -> tuple[Catalog, list[Problem]]:
         return Catalog(projects), [problem for one in projects for problem in one.all_problems()]
     except ValueError as error:
         _fail([error], status=2)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _leave(status: int) -> NoReturn:

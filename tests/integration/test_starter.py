@@ -97,7 +97,7 @@ def test_init_writes_a_project_that_passes_the_check(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "runsd.cli", "check", "--project", str(tmp_path / "My shop")]
     check = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert (check.returncode, check.stderr) == (0, "")
-    assert check.stdout.startswith("my-shop: 8 targets")
+    assert check.stdout.startswith("my-shop: 8 targets, 1 schedule in ")
 
 
 def test_init_takes_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
