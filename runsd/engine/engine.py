@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import anyio.to_thread
@@ -36,7 +36,7 @@ from runsd.engine.workflows.pipeline import pipeline_function
 from runsd.model.errors import NotPossible
 from runsd.model.pipelines import Pipeline
 from runsd.model.settings import Settings
-from runsd.model.targets import AdapterKind, Problem, Project, PythonCallable
+from runsd.model.targets import AdapterKind, Project, PythonCallable
 from runsd.store.store import Store
 
 logger = structlog.get_logger()
@@ -92,16 +92,10 @@ class Engine:
                 f"the project's id was {old.id!r} and is {project.id!r} now; write it back, or start the daemon anew",
             )
         forget_modules(old.directory)
+        project = await self.schedules.take_over(project)
         self.catalog.replace(project)
         self.dispatcher.limits_changed()
-        return await take_over_schedules(self.schedules, project)
-
-
-async def take_over_schedules(schedules: Schedules, project: Project) -> Project:
-    """What the project declares is in force from now on. The project, with what cannot be."""
-    found = await schedules.take_over(project.id, project.schedules, is_whole=not project.unread)
-    problems = (Problem(source, f'schedules."{id}"', message) for id, source, message in found)
-    return replace(project, problems=(*project.problems, *problems))
+        return project
 
 
 @asynccontextmanager
@@ -122,7 +116,7 @@ async def running_engine(
         runs = ScheduledRuns(catalog, settings.limits.payload_bytes)
         schedules = Schedules(store, catalog, runs)
         for project in catalog.projects:
-            _log_problems(await take_over_schedules(schedules, project), project)
+            catalog.replace(await schedules.take_over(project))
         timer = stack.enter_context(WallTimer())
         ticking = group.create_task(Ticker(store, catalog, runs, timer).run(), name="ticker")
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
@@ -138,11 +132,6 @@ async def running_engine(
         clearing.stop()
         await asyncio.wait([clearing_up], timeout=CLEARING_SECONDS)
         clearing_up.cancel()
-
-
-def _log_problems(fresh: Project, project: Project) -> None:
-    for problem in fresh.problems[len(project.problems) :]:
-        logger.error("a schedule is not in force", project=project.id, problem=str(problem))
 
 
 def _adapters(settings: Settings, changes: FileChanges, store: Store, catalog: Catalog) -> dict[AdapterKind, Adapter]:

@@ -5,9 +5,11 @@ Every change is decided in the transaction that writes it, on the schedule as it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+
+import structlog
 
 from runsd.definitions.catalog import Catalog
 from runsd.engine.creating import create_run
@@ -23,7 +25,7 @@ from runsd.model.schedules import (
     problems_of,
     revised,
 )
-from runsd.model.targets import is_valid_id
+from runsd.model.targets import Problem, Project, is_valid_id
 from runsd.model.times import rfc3339
 from runsd.model.timetables import Occurrence, Timetable
 from runsd.store import schedule_changes
@@ -31,6 +33,8 @@ from runsd.store.clock import wall_now
 from runsd.store.schedule_changes import StoredSchedule
 from runsd.store.store import Store
 from runsd.store.transaction import Transaction
+
+logger = structlog.get_logger()
 
 MAX_BACKFILLED = 1000
 MAX_REASON = 1000
@@ -164,25 +168,24 @@ class Schedules:
 
         return await self.store.journal.change(change)
 
-    async def take_over(
-        self, project: str, declared: Mapping[str, DeclaredSchedule], *, is_whole: bool
-    ) -> list[tuple[str, str, str]]:
-        """What is declared is in force from now on; gives the id, source and fault of each that cannot be.
+    async def take_over(self, project: Project) -> Project:
+        """What is declared is in force from now on; the project, with a problem for each that cannot be.
 
-        Those that are declared no more are deleted if the declarations are whole; a broken one stays as it was.
+        One that is declared no more is deleted, if all declarations are known; a broken one stays as it was.
         """
-        problems = []
-        for schedule in declared.values():
-            if schedule.spec is not None:
-                change = _declaring(project, schedule.id, schedule.spec, schedule.source)
+        schedules = dict(project.schedules)
+        for declared in project.schedules.values():
+            if declared.spec is not None:
+                change = _declaring(project.id, declared.id, declared.spec, declared.source)
                 if not await self.store.journal.insist(change):
-                    fault = "one of this id was created through the service; delete it, or declare another id"
-                    problems.append((schedule.id, schedule.source, fault))
-        if is_whole:
-            for stored in await self.store.queries.schedules.declared(project):
-                if stored.schedule.schedule_id not in declared:
-                    await self.store.journal.insist(_undeclaring(project, stored.schedule.schedule_id))
-        return problems
+                    problem = _not_in_force(declared)
+                    logger.warning("broken definition", problem=str(problem))
+                    schedules[declared.id] = replace(declared, problems=(*declared.problems, problem))
+        if not project.unread:
+            for stored in await self.store.queries.schedules.declared(project.id):
+                if stored.schedule.schedule_id not in schedules:
+                    await self.store.journal.insist(_undeclaring(project.id, stored.schedule.schedule_id))
+        return replace(project, schedules=schedules)
 
     def _check(self, project: str, spec: ScheduleSpec, faults: list[FieldViolation]) -> None:
         faults += [FieldViolation(f"spec.{problem.field}", problem.reason) for problem in problems_of(spec)]
@@ -268,6 +271,11 @@ def _undeclaring(project: str, schedule_id: str) -> Callable[[Transaction], None
             schedule_changes.change(transaction, stored, _deleted(stored.schedule))
 
     return change
+
+
+def _not_in_force(declared: DeclaredSchedule) -> Problem:
+    message = "is not in force: one of this id was created through the service; delete it, or declare another id"
+    return Problem(declared.source, f'schedules."{declared.id}"', message)
 
 
 def _check_may_change(schedule: Schedule, etag: str) -> None:

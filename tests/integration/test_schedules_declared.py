@@ -1,0 +1,150 @@
+"""Schedules that a project declares: in force from the start and after a reload, and changed nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from runsd_client import (
+    AlreadyExistsError,
+    NotFoundError,
+    PreconditionError,
+    Run,
+    RunsClient,
+    RunStatus,
+)
+
+from tests.integration.daemon import Daemon
+
+MakeDaemon = Callable[..., Daemon]
+
+RUNS_TOML = """
+[project]
+id = "declared"
+modules = ["jobs"]
+
+[tasks.copy]
+shell = 'cat "$RUNSD_INPUT" >"$RUNSD_OUTPUT"'
+input_schema = { type = "object" }
+"""
+NIGHTLY = """
+[schedules.nightly]
+target = "task:copy"
+cron = "30 2 * * *"
+timezone = "Europe/Stockholm"
+input = { day = "yesterday" }
+concurrency_policy = "Forbid"
+"""
+JOBS = """
+from runsd import schedule, task
+
+@schedule("every-second", every=1, max_runs=2, catch_up="all")
+@task(adapter="inprocess")
+async def beat(ctx):
+    return "done"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    directory = tmp_path / "project"
+    directory.mkdir()
+    (directory / "runs.toml").write_text(RUNS_TOML + NIGHTLY)
+    (directory / "jobs.py").write_text(JOBS)
+    return directory
+
+
+@pytest.fixture
+def daemon(make_daemon: MakeDaemon, project: Path) -> Daemon:
+    daemon = make_daemon(project=project)
+    daemon.start()
+    return daemon
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Iterator[RunsClient]:
+    with RunsClient(daemon.address) as client:
+        yield client
+
+
+def declare(project: Path, text: str) -> None:
+    (project / "runs.toml").write_text(RUNS_TOML + text)
+
+
+def first_run(client: RunsClient, schedule_id: str) -> Run:
+    for event in client.watch(after_position=0, event_types=["run.created"]):
+        if event.event.payload.get("schedule_id") == schedule_id:
+            return client.wait(event.run_id)
+    raise AssertionError
+
+
+def test_in_force_from_the_start(client: RunsClient) -> None:
+    nightly = client.schedules.get("nightly")
+    assert (nightly.source, nightly.spec.cron, nightly.spec.input) == ("runs.toml", "30 2 * * *", {"day": "yesterday"})
+    assert len(nightly.next) == 5
+    run = first_run(client, "every-second")
+    assert (run.target, run.status, run.output) == ("task:beat", RunStatus.COMPLETED, "done")
+    assert client.schedules.get("every-second").source == "jobs"
+    triggered = client.wait(client.schedules.trigger("nightly").run.run_id)
+    assert triggered.output == {"day": "yesterday"}
+
+
+def test_changed_where_it_is_declared_only(client: RunsClient) -> None:
+    with pytest.raises(PreconditionError, match=r"declared in runs\.toml"):
+        client.schedules.update("nightly", cron="0 3 * * *")
+    with pytest.raises(PreconditionError, match=r"declared in runs\.toml"):
+        client.schedules.delete("nightly")
+    with pytest.raises(AlreadyExistsError, match=r"declared in runs\.toml"):
+        client.schedules.create("nightly", "task:copy", every=60, input={})
+
+
+def test_reload_changes_removes_and_brings_back(daemon: Daemon, project: Path, client: RunsClient) -> None:
+    before = client.schedules.pause("nightly", reason="maintenance")
+    declare(project, NIGHTLY.replace("30 2", "45 3"))
+    client.reload()
+    changed = client.schedules.get("nightly")
+    assert changed.spec.cron == "45 3 * * *" and changed.etag != before.etag
+    assert changed.paused and changed.pause_reason == "maintenance"
+    daemon.kill()
+    daemon.start()
+    assert client.schedules.get("nightly").paused, "a pause outlives the daemon"
+    declare(project, "")
+    client.reload()
+    with pytest.raises(NotFoundError):
+        client.schedules.get("nightly")
+    declare(project, NIGHTLY)
+    client.reload()
+    assert not client.schedules.get("nightly").paused
+
+
+def test_a_broken_declaration_leaves_it_as_it_was(project: Path, client: RunsClient) -> None:
+    declare(project, NIGHTLY.replace("30 2 * * *", "30 25 * * *"))
+    (problem,) = client.reload().problems
+    assert problem.key == 'schedules."nightly".cron' and "25" in problem.message
+    nightly = client.schedules.get("nightly")
+    assert nightly.spec.cron == "30 2 * * *" and nightly.problems == (problem,)
+
+
+def test_those_of_a_broken_module_stay(project: Path, client: RunsClient) -> None:
+    (project / "jobs.py").write_text("import no_such_module\n")
+    client.reload()
+    assert client.schedules.get("every-second").source == "jobs"
+
+
+def test_an_id_that_was_created_is_not_taken_over(project: Path, client: RunsClient) -> None:
+    client.schedules.create("weekly", "task:copy", cron="0 0 * * mon", input={})
+    declare(project, NIGHTLY + '\n[schedules.weekly]\ntarget = "task:copy"\nevery = "7d"\ninput = {}\n')
+    (problem,) = client.reload().problems
+    assert "created through the service" in problem.message
+    assert client.schedules.get("weekly").spec.cron == "0 0 * * mon"
+
+
+def test_documents_that_no_longer_fit_fail_the_run(project: Path, client: RunsClient) -> None:
+    client.schedules.create("seconds", "task:copy", every=1, input={"n": 1}, max_runs=1, paused=True)
+    (project / "runs.toml").write_text((RUNS_TOML + NIGHTLY).replace('type = "object"', 'type = "string"'))
+    client.reload()
+    client.schedules.resume("seconds")
+    run = first_run(client, "seconds")
+    assert run.error is not None and (run.status, run.error.code) == (RunStatus.FAILED, "invalid_request")
+    assert client.schedules.get("seconds").health == "failing"
