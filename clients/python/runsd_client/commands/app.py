@@ -12,7 +12,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from runsd_client.commands import artifacts, decisions, definitions, draining, endings, records, start, starter, streams
+from runsd_client.commands import (
+    artifacts,
+    decisions,
+    definitions,
+    draining,
+    endings,
+    records,
+    schedules,
+    start,
+    starter,
+    streams,
+)
 from runsd_client.commands.exit_status import ExitStatus, status_of_error
 from runsd_client.commands.refusals import refusal
 from runsd_client.commands.terminal import Screen
@@ -70,6 +81,7 @@ app = typer.Typer(
 )
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(schedules.app, name="schedules")
 
 
 def _show_version(wanted: bool) -> None:

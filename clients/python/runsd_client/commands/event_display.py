@@ -21,6 +21,7 @@ _EVENT_STYLES = {
     "run.waiting": "magenta",
     "step.failed": "red",
     "approval.requested": "bold magenta",
+    "schedule.health_changed": "bold yellow",
 }
 _NEVER_CUT = frozenset(
     {"run.completed", "run.failed", "run.retrying", "run.interrupted", "step.failed", "approval.requested"}
@@ -133,12 +134,18 @@ def show_watched(screen: Screen, watched: WatchedEvent) -> None:
         screen.line(
             (position.rjust(_WIDTH_OF_POSITION) if screen.is_terminal else position, "dim"),
             (_time(screen, event.created_at), "dim"),
-            (watched.run_id[-_END_OF_RUN_ID:] if screen.is_terminal else watched.run_id, "cyan"),
+            (_whose(screen, watched), "cyan"),
             (watched.target, ""),
             (event.event_type, _style(event)),
             (text, style),
             cut=True,
         )
+
+
+def _whose(screen: Screen, watched: WatchedEvent) -> str:
+    if watched.schedule_id:
+        return watched.schedule_id
+    return watched.run_id[-_END_OF_RUN_ID:] if screen.is_terminal else watched.run_id
 
 
 def _style(event: Event) -> str:

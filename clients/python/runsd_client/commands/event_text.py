@@ -158,6 +158,13 @@ def _signal(payload: Payload) -> str:
     return _joined(_text(payload.get("name", "")), value)
 
 
+def _health_changed(payload: Payload) -> str:
+    was, run_id = _text(payload.get("was", "")), payload.get("run_id")
+    before = [f"was {was}"] if was else []
+    because = [f"run {_text(run_id)}"] if run_id else []
+    return _joined(_text(payload.get("health", "")), _in_brackets([*before, *because]))
+
+
 def _progress(payload: Payload) -> str:
     fraction = known_fraction(payload.get("fraction"))
     if fraction is None:
@@ -223,4 +230,5 @@ _DESCRIPTIONS: Mapping[str, Callable[[Payload], str]] = {
     "approval.requested": _approval_requested,
     "approval.decided": _approval_decided,
     "signal": _signal,
+    "schedule.health_changed": _health_changed,
 }

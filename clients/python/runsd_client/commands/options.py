@@ -29,6 +29,7 @@ Project = Annotated[
     ),
 ]
 RunId = Annotated[str, typer.Argument(help="The id of a run.", show_default=False)]
+ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="The id of a schedule.", show_default=False)]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show its events until it ends; exit as it ended.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it ends; exit as it ended.")]
 IdempotencyKey = Annotated[str, typer.Option("--idempotency-key", metavar="KEY", help="The same key makes one run.")]

@@ -60,6 +60,7 @@ def list_runs(
     name_prefix: Annotated[str, typer.Option("--name-prefix", help="Names that begin so.")] = "",
     batch: Annotated[str, typer.Option("--batch", help="Runs of this batch.")] = "",
     parent: Annotated[str, typer.Option("--parent", metavar="RUN", help="Children of this run.")] = "",
+    schedule: Annotated[str, typer.Option("--schedule", help="Runs of this schedule.")] = "",
     metadata: options.Metadata = None,
     limit: Annotated[int, typer.Option("--limit", help="How many on a page, 1 to 1000.")] = 50,
     page_token: Annotated[str, typer.Option("--page-token", help="Which page, as an earlier one said.")] = "",
@@ -75,6 +76,7 @@ def list_runs(
         "name_prefix": name_prefix,
         "batch_id": batch,
         "parent_run_id": parent,
+        "schedule_id": schedule,
         "metadata": read_json_option("--metadata", metadata, '{"team": "data"}'),
     }
     if kind is not None:

@@ -36,7 +36,30 @@ _OPTIONS = {
     "after_position": "--after",
     "event_types": "--type",
     "targets": "--target",
+    "schedule_id": "SCHEDULE",
+    "cron": "--cron",
+    "timezone": "--timezone",
+    "at": "--at",
+    "every_seconds": "--every",
+    "anchor": "--anchor",
+    "start_at": "--start-at",
+    "end_at": "--end-at",
+    "description": "--description",
+    "run_name": "--run-name",
+    "concurrency_policy": "--concurrency-policy",
+    "catch_up": "--catch-up",
+    "catch_up_window_seconds": "--catch-up-window",
+    "jitter_seconds": "--jitter",
+    "max_runs": "--max-runs",
+    "max_staleness_seconds": "--max-staleness",
+    "etag": "--etag",
+    "after": "--from",
+    "due_from": "--from",
+    "due_before": "--to",
+    "count": "--count",
 }
+# Where the fields of a schedule are in a request.
+_PATHS = re.compile(r"^(spec\.)?(timetable\.)?")
 # The others are ordinary words too, and mean a field only where one is named.
 _UNMISTAKABLE = "|".join(name for name in _OPTIONS if "_" in name)
 
@@ -51,6 +74,7 @@ def refusal(error: RunsError) -> str:
 
 def _option(field: str) -> str:
     """An element or a member, as `statuses[1]`, is named by the whole."""
+    field = _PATHS.sub("", field)
     return _OPTIONS.get(re.split(r"[.\[]", field, maxsplit=1)[0], field)
 
 

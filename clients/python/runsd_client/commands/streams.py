@@ -111,9 +111,9 @@ def watch(
     ] = None,
     address: options.Address = None,
     project: options.Project = None,
-    as_json: Annotated[bool, options.as_json("{position, run_id, target, event} a line")] = False,
+    as_json: Annotated[bool, options.as_json("{position, run_id, target, event, schedule_id} a line")] = False,
 ) -> None:
-    """Show the events of all runs as they come.
+    """Show the events of all runs and schedules as they come.
 
     Each has its position first, for --after. It goes on until Ctrl-C.
     """

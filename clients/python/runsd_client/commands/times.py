@@ -20,6 +20,14 @@ def duration(milliseconds: int | None) -> str:
     return f"{hours}h {minutes}m" if hours else f"{minutes}m {seconds}s"
 
 
+def interval(seconds: float) -> str:
+    """Exact, in the largest unit that leaves a whole number: `90s`, `10m`, `1d`; it can be typed again."""
+    for size, unit in _UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds:.15g}s"
+
+
 def milliseconds_between(start: datetime, end: datetime) -> int:
     """Never negative: two clocks may differ."""
     return max(0, int((end - start).total_seconds() * 1000))
