@@ -1,13 +1,23 @@
 /** The client. Thin: what is sent, how it is read and what is tried again is decided elsewhere. */
 import { Calling, type CallOptions } from "./calling.js";
 import { readAccepted, readEvent, readPage, readRun, readTarget } from "./conversion.js";
-import { ArtifactCursor, EventCursor } from "./cursors.js";
+import { ArtifactCursor, EventCursor, WatchCursor } from "./cursors.js";
 import { DefinitionsService } from "./generated/runs/v1/definitions.js";
 import { RunsService } from "./generated/runs/v1/runs.js";
 import * as requests from "./requests.js";
-import type { Decision, NewTaskRun, NewWorkflowRun, RunFilters } from "./requests.js";
+import type { Decision, NewRun, NewTaskRun, NewWorkflowRun, RunFilters, WatchFilters } from "./requests.js";
 import { resolveSettings, type RunsClientOptions, type Settings } from "./settings.js";
-import type { AcceptedAnswer, Artifact, CancelAnswer, Page, ReloadAnswer, Run, RunEvent, Target } from "./values.js";
+import type {
+  AcceptedAnswer,
+  Artifact,
+  CancelAnswer,
+  Page,
+  ReloadAnswer,
+  Run,
+  RunEvent,
+  Target,
+  WatchedEvent,
+} from "./values.js";
 
 /** A client of one daemon. It connects with its first call. Throws ConfigurationError. */
 export function createRunsClient(options: RunsClientOptions = {}): RunsClient {
@@ -44,6 +54,15 @@ export class RunsClient {
   async createWorkflowRun(run: NewWorkflowRun, options?: CallOptions): Promise<AcceptedAnswer> {
     const request = requests.createWorkflowRun(run, this.settings);
     return readAccepted(await this.calling.call(RunsService.createRun, request, options));
+  }
+
+  /** Creates 1 to 1000 runs of one project, all or none; the answers are in the order of `runs`. */
+  async batchCreate(
+    runs: readonly NewRun[],
+    options: { projectId?: string } & CallOptions = {},
+  ): Promise<AcceptedAnswer[]> {
+    const request = requests.batchCreate(runs, options.projectId, this.settings);
+    return (await this.calling.call(RunsService.batchCreateRuns, request, options)).data.map(readAccepted);
   }
 
   /** The run as it is now. */
@@ -84,6 +103,14 @@ export class RunsClient {
         new EventCursor(fields.text("run_id", runId), fields.longInteger("after_event_id", options.afterEventId)),
     );
     yield* this.calling.stream(cursor, options.signal);
+  }
+
+  /**
+   * The events of all runs of a project in the order of their commits, for ever; each once, also across
+   * reconnects. Goes on behind an event that was seen with its `position` as `afterPosition`.
+   */
+  async *watch(options: WatchFilters & { signal?: AbortSignal } = {}): AsyncGenerator<WatchedEvent, void, undefined> {
+    yield* this.calling.stream(new WatchCursor(requests.watchEvents(options, this.settings)), options.signal);
   }
 
   /** The terminal run. Throws WaitTimeoutError when `timeoutSeconds` are over before. */

@@ -3,6 +3,7 @@ import { readDocument, readObject } from "./documents.js";
 import type { Timestamp } from "./generated/google/protobuf/timestamp.js";
 import type * as definitions from "./generated/runs/v1/definitions.js";
 import * as wire from "./generated/runs/v1/run.js";
+import type { WatchedEvent } from "./generated/runs/v1/runs.js";
 import type * as values from "./values.js";
 
 /** The string `"completed"` for RUN_STATUS_COMPLETED, and back. */
@@ -82,6 +83,11 @@ export function readEvent(message: wire.Event): values.RunEvent {
     payload: readObject(message.payload_json) ?? {},
     created_at: readTime(message.created_at),
   };
+}
+
+export function readWatchedEvent(message: WatchedEvent): values.WatchedEvent {
+  const { position, run_id, target, event } = message;
+  return { position, run_id, target, event: readEvent(event ?? wire.Event.create()) };
 }
 
 export function readTarget(message: definitions.Target): values.Target {

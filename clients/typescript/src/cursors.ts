@@ -4,7 +4,7 @@
  * A cursor says what to ask for next and takes what comes; it never lets an item pass twice and never
  * misses one, however often the stream breaks. No I/O: `calling` opens the streams.
  */
-import { readEvent } from "./conversion.js";
+import { readEvent, readWatchedEvent } from "./conversion.js";
 import { RunsError } from "./errors.js";
 import {
   EventsRequest,
@@ -14,10 +14,12 @@ import {
   type EventsResponse,
   type ListEventsResponse,
   type ReadArtifactResponse,
+  type WatchEventsRequest,
+  type WatchEventsResponse,
 } from "./generated/runs/v1/runs.js";
 import type { Event } from "./generated/runs/v1/run.js";
 import type { Method } from "./transport.js";
-import { isTerminalEvent, type RunEvent } from "./values.js";
+import { isTerminalEvent, type RunEvent, type WatchedEvent } from "./values.js";
 
 /** A call to make beside the stream. */
 export interface Look<Request, Answer, Item> {
@@ -95,6 +97,35 @@ export class EventCursor implements Cursor<
   private missing(event: RunEvent): RunsError {
     const message = `run ${this.runId}: event ${event.event_id} came after ${this.after}; some are missing`;
     return new RunsError(message, { code: "DATA_LOSS", reason: "EVENTS_MISSING" });
+  }
+}
+
+/** The events of a project, for ever. */
+export class WatchCursor implements Cursor<WatchEventsRequest, WatchEventsResponse, WatchedEvent> {
+  readonly method = RunsService.watchEvents;
+  readonly finished = false;
+
+  constructor(private readonly asked: WatchEventsRequest) {}
+
+  request(): WatchEventsRequest {
+    return this.asked;
+  }
+
+  /** Also an answer without events tells how far the stream has come. */
+  accept(answer: WatchEventsResponse): WatchedEvent[] {
+    const seen = this.asked.after_position ?? -1;
+    const fresh = answer.data.filter((message) => message.position > seen);
+    this.asked.after_position = Math.max(seen, answer.position, fresh.at(-1)?.position ?? 0);
+    return fresh.map(readWatchedEvent);
+  }
+
+  firstLook(): undefined {
+    return undefined;
+  }
+
+  /** A stream without an end that ended is one to reconnect. */
+  lastLook(): undefined {
+    return undefined;
   }
 }
 

@@ -2,13 +2,16 @@
 import { randomUUID } from "node:crypto";
 
 import { KINDS, STATUSES, TRIGGER_KINDS } from "./conversion.js";
+import { InvalidRequestError, type FieldViolation } from "./errors.js";
 import { Fields } from "./fields.js";
 import {
+  BatchCreateRunsRequest,
   CreateRunRequest,
   DecideApprovalRequest,
   ListRunsRequest,
   RetryRunRequest,
   SignalRunRequest,
+  WatchEventsRequest,
 } from "./generated/runs/v1/runs.js";
 import type { Settings } from "./settings.js";
 import type { RunKind, RunStatus, TriggerKind } from "./values.js";
@@ -57,6 +60,24 @@ export interface NewWorkflowRun extends RunOptions {
   workflowId?: string;
   /** `workflow:<id>`. */
   target?: string;
+}
+
+/** Of a task or a workflow. */
+export interface NewRun extends RunOptions {
+  /** `task:<id>` or `workflow:<id>`. */
+  target: string;
+}
+
+/** Which events of a project to watch. */
+export interface WatchFilters {
+  /** Else the client's. */
+  projectId?: string;
+  /** Only events after this `position`; 0 is from the beginning. Else from now on. */
+  afterPosition?: number;
+  /** Only these; `run.*` stands for all that begin with `run.`. */
+  eventTypes?: readonly string[];
+  /** Only of runs of these. */
+  targets?: readonly string[];
 }
 
 /** Which runs to list; a run must fit every filter that is set. */
@@ -110,6 +131,10 @@ const RUN_OPTIONS = new Set<string>([
   "triggerId",
   "createdBy",
 ] satisfies (keyof NewWorkflowRun)[]);
+const NEW_RUN = new Set([...RUN_OPTIONS].filter((name) => name !== "workflowId"));
+const WATCH_FILTERS = new Set<string>(["projectId", "afterPosition", "eventTypes", "targets", "signal"] satisfies (
+  keyof WatchFilters | "signal"
+)[]);
 const RUN_FILTERS = new Set<string>([
   "projectId",
   "projectReference",
@@ -142,14 +167,55 @@ export function createWorkflowRun(run: NewWorkflowRun, settings: Settings): Crea
   return createRun("workflow", byId ?? run.target ?? "", run, settings);
 }
 
+/** All violations of all runs at once, named `requests[i].field` as the daemon's. */
+export function batchCreate(
+  runs: readonly NewRun[],
+  projectId: string | undefined,
+  settings: Settings,
+): BatchCreateRunsRequest {
+  const violations: FieldViolation[] = [];
+  const requests = runs.flatMap((run, index) => {
+    try {
+      return [newRun(run, settings)];
+    } catch (error) {
+      if (!(error instanceof InvalidRequestError)) throw error;
+      violations.push(...error.violations.map((one) => ({ ...one, field: `requests[${index}].${one.field}` })));
+      return [];
+    }
+  });
+  if (violations.length > 0) throw new InvalidRequestError(violations);
+  return plain((fields) => ({ project: fields.text("project", projectId ?? settings.project), requests }));
+}
+
+function newRun(run: NewRun, settings: Settings): CreateRunRequest {
+  const fields = new Fields();
+  fields.knownOnly(run, NEW_RUN);
+  // The project of the batch, unless the run names one.
+  const request = runFields(fields, fields.text("target", run.target), run, run.projectId ?? "", settings);
+  fields.check();
+  return request;
+}
+
 function createRun(kind: RunKind, target: string, run: RunOptions, settings: Settings): CreateRunRequest {
   const fields = new Fields();
   fields.knownOnly(run, RUN_OPTIONS);
   if (!fields.text("target", target).startsWith(`${kind}:`)) {
     fields.refuse("target", `"${target}" is no ${kind}; write ${kind}:<id>`);
   }
-  const request = CreateRunRequest.create({
-    project: fields.text("project", run.projectId ?? settings.project),
+  const request = runFields(fields, target, run, run.projectId ?? settings.project, settings);
+  fields.check();
+  return request;
+}
+
+function runFields(
+  fields: Fields,
+  target: string,
+  run: RunOptions,
+  project: string,
+  settings: Settings,
+): CreateRunRequest {
+  return CreateRunRequest.create({
+    project: fields.text("project", project),
     target,
     name: fields.text("name", run.name),
     input_json: fields.document("input_json", run.input),
@@ -167,6 +233,18 @@ function createRun(kind: RunKind, target: string, run: RunOptions, settings: Set
     trigger_kind: fields.named("trigger_kind", run.triggerKind, TRIGGER_KINDS),
     trigger_id: fields.text("trigger_id", run.triggerId),
     created_by: fields.text("created_by", run.createdBy),
+  });
+}
+
+export function watchEvents(filters: WatchFilters, settings: Settings): WatchEventsRequest {
+  const fields = new Fields();
+  fields.knownOnly(filters, WATCH_FILTERS);
+  const { afterPosition } = filters;
+  const request = WatchEventsRequest.create({
+    project: fields.text("project", filters.projectId ?? settings.project),
+    after_position: afterPosition === undefined ? undefined : fields.longInteger("after_position", afterPosition),
+    event_types: (filters.eventTypes ?? []).map((type) => fields.text("event_types", type)),
+    targets: (filters.targets ?? []).map((target) => fields.text("targets", target)),
   });
   fields.check();
   return request;

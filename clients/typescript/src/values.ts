@@ -112,6 +112,14 @@ export interface RunEvent {
   created_at: string | null;
 }
 
+/** An event of any run; `position` is its place in the order of all commits. */
+export interface WatchedEvent {
+  position: number;
+  run_id: string;
+  target: string;
+  event: RunEvent;
+}
+
 /** Whether this event is the last of its run. */
 export function isTerminalEvent(event: RunEvent): boolean {
   return ["run.completed", "run.failed", "run.cancelled"].includes(event.event_type);

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 import { createRunsClient, type RunsClient, type RunsClientOptions } from "runsd-client";
 
-const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
+export const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
 const PROJECT = fileURLToPath(new URL("../tests/project", import.meta.url));
 const PYTHON = process.env["RUNSD_PYTHON"] ?? "python3";
 const SETTINGS = `
@@ -23,6 +23,11 @@ export class Daemon {
   private readonly clients: RunsClient[] = [];
   private process: ChildProcess | undefined;
 
+  constructor(
+    private readonly project = PROJECT,
+    private readonly settings = SETTINGS,
+  ) {}
+
   static async started(): Promise<Daemon> {
     const daemon = new Daemon();
     await daemon.start();
@@ -35,11 +40,15 @@ export class Daemon {
     return client;
   }
 
+  get isRunning(): boolean {
+    return this.process !== undefined && this.process.exitCode === null && this.process.signalCode === null;
+  }
+
   /** Resolves when the daemon accepts calls. */
   async start(): Promise<void> {
     const config = join(this.directory, "runsd.toml");
-    writeFileSync(config, SETTINGS);
-    const options = ["--project", PROJECT, "--state-dir", join(this.directory, "state"), "--listen", this.address];
+    writeFileSync(config, this.settings);
+    const options = ["--project", this.project, "--state-dir", join(this.directory, "state"), "--listen", this.address];
     this.process = spawn(PYTHON, ["-m", "runsd.cli", "serve", "--config", config, ...options], {
       env: environment(),
       stdio: ["ignore", "ignore", "pipe"],
@@ -59,7 +68,7 @@ export class Daemon {
 
   private async end(signal: NodeJS.Signals): Promise<void> {
     const child = this.process;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    if (!child || !this.isRunning) return;
     const exit = once(child, "exit");
     child.kill(signal);
     await exit;

@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { UnreachableError, type RunEvent } from "runsd-client";
+import { InvalidRequestError, UnreachableError, type RunEvent, type WatchedEvent } from "runsd-client";
 
 import { Daemon } from "./daemon.js";
 
@@ -54,6 +54,64 @@ test("follow yields every event once and in order over SIGKILLs of the daemon", 
   const later: RunEvent[] = [];
   for await (const event of runs.follow(run.run_id, { afterEventId: 5 })) later.push(event);
   assert.deepEqual(later, followed.slice(5));
+});
+
+test("watch yields every event of a project once and in order over SIGKILLs of the daemon", async () => {
+  const runs = daemon.client({ retry: QUICK });
+  const end = join(daemon.directory, "end-of-watch");
+  const order = { target: "task:counts", config: { until: end } };
+  const started = await runs.batchCreate([order, order]);
+  const open = new Set(started.map(({ run }) => run.run_id));
+  const seen: WatchedEvent[] = [];
+  let kills = 0;
+  for await (const watched of runs.watch({ afterPosition: 0, targets: ["task:counts"] })) {
+    if (!started.some(({ run }) => run.run_id === watched.run_id)) continue;
+    seen.push(watched);
+    if (watched.event.event_type === "log" && kills < KILLS) {
+      kills += 1;
+      await daemon.kill();
+      await daemon.start();
+    } else if (kills === KILLS) {
+      writeFileSync(end, "");
+    }
+    if (watched.event.event_type === "run.completed") open.delete(watched.run_id);
+    if (open.size === 0) break;
+  }
+  assert.equal(kills, KILLS);
+  for (const { run } of started) {
+    const events: RunEvent[] = [];
+    for await (const event of runs.follow(run.run_id)) events.push(event);
+    const watched = seen.filter(({ run_id }) => run_id === run.run_id);
+    assert.deepEqual(
+      watched.map(({ event }) => event),
+      events,
+    );
+  }
+  const positions = seen.map(({ position }) => position);
+  assert.deepEqual(
+    positions,
+    [...new Set(positions)].sort((a, b) => a - b),
+  );
+});
+
+test("watch begins with what comes, ends by an abort, and refuses what it does not know", async () => {
+  const runs = daemon.client();
+  const old = (await runs.createTaskRun({ target: "task:echo" })).run.run_id;
+  await runs.wait(old);
+  const [abort, reason] = [new AbortController(), new Error("enough")];
+  const stream = runs.watch({ eventTypes: ["run.created"], targets: ["task:echo"], signal: abort.signal });
+  let came = false;
+  const first = stream.next().finally(() => (came = true));
+  // Nothing tells when a stream from now on has begun, so runs are made until it shows one.
+  do await runs.wait((await runs.createTaskRun({ target: "task:echo" })).run.run_id);
+  while (!came);
+  assert.notEqual((await first).value?.run_id, old);
+  setImmediate(() => abort.abort(reason));
+  await assert.rejects(async () => {
+    for await (const watched of stream) assert.equal(watched.target, "task:echo");
+  }, reason);
+  await assert.rejects(runs.watch({ after: 1 } as never).next(), InvalidRequestError);
+  await assert.rejects(runs.watch({ afterPosition: 2 ** 50 }).next(), InvalidRequestError);
 });
 
 test("wait goes on while the daemon is away", async () => {

@@ -73,6 +73,34 @@ test("the same idempotency key makes one run", async () => {
   await assert.rejects(runs.createTaskRun({ ...order, input: 2 }), AlreadyExistsError);
 });
 
+test("a batch makes all of its runs or none", async () => {
+  const batchId = randomUUID();
+  const orders = Array.from({ length: 100 }, (_none, input) => ({ target: "task:echo", input, batchId }));
+  const answers = await runs.batchCreate(orders, { projectId: "22222222-2222-4222-8222-222222222222" });
+  assert.equal(new Set(answers.map(({ run }) => run.idempotency_key)).size, 100);
+  const { data } = await runs.list({ batchId, limit: 1000 });
+  assert.deepEqual(
+    answers.map(({ run }) => run.run_id),
+    data.map((run) => run.run_id).reverse(),
+  );
+  assert.equal((await runs.wait(answers[42]!.run.run_id)).output, 42);
+
+  const wrong = [{ target: "task:echo", batchID: "a" }, { target: "task:echo" }, { target: 7, priority: 0.5 }];
+  await assert.rejects(runs.batchCreate(wrong as never), (error: unknown) => {
+    assert.ok(error instanceof InvalidRequestError);
+    assert.deepEqual(
+      error.violations.map(({ field }) => field),
+      ["requests[0].batchID", "requests[2].target", "requests[2].priority"],
+    );
+    return true;
+  });
+  await assert.rejects(runs.batchCreate(orders, { projectId: "nowhere" }), NotFoundError);
+  await assert.rejects(
+    runs.batchCreate([{ target: "task:echo", projectId: "nowhere" }]),
+    (error: unknown) => error instanceof InvalidRequestError && error.violations[0]?.field === "requests[0].project",
+  );
+});
+
 test("pages stay right while runs are added", async () => {
   const batchId = randomUUID();
   const add = async (): Promise<string> =>
