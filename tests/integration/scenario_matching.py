@@ -89,7 +89,7 @@ def _exactly_one(expected: Any, actual: Any, where: str) -> str:
 
 
 def _numbered_from(first: int, actual: Any, where: str) -> str:
-    ids = [event["event_id"] for event in actual]
+    ids = [item.get("event", item)["event_id"] for item in actual]
     return "" if ids == list(range(first, first + len(ids))) else f"{where} has the ids {ids}, expected {first}, …"
 
 

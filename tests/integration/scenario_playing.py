@@ -131,7 +131,7 @@ class Player:
             return await self._follow(stream, list(step.get("on", ())), step.get("until"))
 
     async def _follow(
-        self, stream: AsyncGenerator[Any, None], reactions: list[Mapping[str, Any]], until: int | None
+        self, stream: AsyncGenerator[Any, None], reactions: list[Mapping[str, Any]], until: str | None
     ) -> list[Any]:
         seen: list[Any] = []
         async for item in stream:
@@ -139,7 +139,7 @@ class Player:
             event_type = getattr(item, "event", item).event_type
             if reactions and event_type == reactions[0]["event"]:
                 await self.play(reactions.pop(0)["do"])
-            if len(seen) == until:
+            if event_type == until:
                 break
         assert not reactions, f"no further event {reactions[0]['event']!r} came: {plain(seen)}"
         return seen

@@ -52,7 +52,7 @@ async def player(kind: type[AsyncRunsClient | RunsClient], stage: Daemon, tmp_pa
 
 @pytest.mark.parametrize("scenario", [pytest.param(found, id=f"{file}: {found.name}") for file, found in LISTED])
 async def test_scenario(player: Player, scenario: Scenario) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(3 * PATIENCE_SECONDS):
         await player.play(scenario.steps)
 
 

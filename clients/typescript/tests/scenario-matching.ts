@@ -105,7 +105,8 @@ const MATCHERS: Record<string, Matcher> = {
     return count === 1 ? "" : `${where} has ${count} items that fit ${show(expected)}, expected one: ${show(actual)}`;
   },
   $numbered_from: (start: number, actual, where) => {
-    const ids = (actual as { event_id: number }[]).map((event) => event.event_id);
+    const items = actual as { event?: { event_id: number }; event_id: number }[];
+    const ids = items.map((item) => (item.event ?? item).event_id);
     return ids.every((id, index) => id === start + index) ? "" : `${where} has the ids ${ids}, expected ${start}, …`;
   },
 };

@@ -25,7 +25,7 @@ interface Step {
   expect?: unknown;
   error?: unknown;
   on?: Reaction[];
-  until?: number;
+  until?: string;
   impatient?: boolean;
   value?: unknown;
   daemon?: string;
@@ -151,14 +151,14 @@ export class Player {
   private async follow(
     stream: AsyncGenerator<RunEvent | WatchedEvent>,
     on: Reaction[],
-    until: number | undefined,
+    until: string | undefined,
   ): Promise<unknown[]> {
     const [seen, reactions] = [[] as unknown[], [...on]];
     for await (const item of stream) {
       seen.push(item);
       const { event_type } = "event" in item ? item.event : item;
       if (event_type === reactions[0]?.event) await this.play(reactions.shift()!.do);
-      if (seen.length === until) break;
+      if (event_type === until) break;
     }
     assert.deepEqual(reactions, [], `events that did not come: ${show(seen)}`);
     return seen;

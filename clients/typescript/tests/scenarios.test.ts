@@ -12,7 +12,7 @@ import { mismatch, show } from "./scenario-matching.js";
 import { Player, SCENARIOS, scenarios, valueOf } from "./scenario-playing.js";
 
 // Far more than any needs, so that a defect ends a test instead of hanging it.
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 180_000;
 const LISTED = scenarios();
 
 let daemon: Daemon;
