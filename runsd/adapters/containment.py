@@ -10,6 +10,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, ContextVar
+from functools import partial
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Any
 
 import structlog
@@ -18,10 +20,14 @@ logger = structlog.get_logger()
 
 
 class Containment:
-    """The tasks of one run's code. `branch` makes the context of one that the code itself starts."""
+    """The tasks of one run's code. `name` is of those that their makers give none, for the loop watch to tell.
 
-    def __init__(self, branch: Callable[[], Context] | None = None) -> None:
+    `branch` is given what a task that the code itself starts will execute, and makes its context.
+    """
+
+    def __init__(self, name: str, branch: Callable[[Any], Context] | None = None) -> None:
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.name = name
         self.branch = branch
 
     def enter(self) -> None:
@@ -35,11 +41,18 @@ class Containment:
 
     def adopt(self, loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, Any]) -> asyncio.Task[Any]:
         if self.branch is not None and "context" not in options:
-            options["context"] = self.branch()
+            options["context"] = self.branch(coroutine)
+        if options.get("name") is None:
+            options["name"] = self.name
         task: asyncio.Task[Any] = asyncio.Task(_contained(coroutine), loop=loop, **options)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(partial(self._has_ended, coroutine))
         return task
+
+    def _has_ended(self, coroutine: Any, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        # Cancelled before its first step, it would leave Python a warning.
+        drop_unbegun(coroutine)
 
 
 # Set only while code of a run executes.
@@ -54,6 +67,15 @@ def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
         return containment.adopt(loop, coroutine, options)
 
     loop.set_task_factory(make)
+
+
+def has_not_begun(awaitable: Any) -> bool:
+    return iscoroutine(awaitable) and getcoroutinestate(awaitable) == CORO_CREATED
+
+
+def drop_unbegun(awaitable: Any) -> None:
+    if has_not_begun(awaitable):
+        awaitable.close()
 
 
 async def _contained(coroutine: Awaitable[Any]) -> Any:

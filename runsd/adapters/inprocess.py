@@ -213,8 +213,10 @@ def _is_coroutine_function(function: Function) -> bool:
 
 
 def _on_loop(function: Function, context: Context) -> asyncio.Future[Outcome]:
+    name = f"run {context.run_id}"
+
     async def work() -> Outcome:
-        containment = Containment()
+        containment = Containment(name)
         containment.enter()
         try:
             return _returned(await function(context))
@@ -225,7 +227,7 @@ def _on_loop(function: Function, context: Context) -> asyncio.Future[Outcome]:
         finally:
             containment.end(context.run_id)
 
-    return asyncio.create_task(work(), name=f"run {context.run_id}")
+    return asyncio.create_task(work(), name=name)
 
 
 def _in_thread(function: Function, context: Context) -> asyncio.Future[Outcome]:

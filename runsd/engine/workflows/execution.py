@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -41,6 +42,7 @@ Program = Callable[[WorkflowContext, Any], Awaitable[Any]]
 SETTLED_ROUNDS = 3
 CLOSE_SECONDS = 0.5
 WAITING = Outcome(is_waiting=True)
+LEFT_TASKS = "the workflow ended while {} of it went on, cancelled now; await a task whose steps have to be done\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class WorkflowExecution:
         self._store = store
         self._session = session
         self._operations = SessionOperations(session)
-        self._containment = Containment(session.branch_context)
+        self._containment = Containment(session.task_name, self._branch_context)
         self._program = program
         self._seen_event_id = spec.last_event_id
         self._is_cancel_requested = spec.run.cancel_requested
@@ -81,7 +83,7 @@ class WorkflowExecution:
         session.is_cancelled = self._is_undoing
         self._check_version()
         self._body: asyncio.Task[Outcome] = asyncio.create_task(self._execute_body(), name=session.task_name)
-        self._body.add_done_callback(lambda _: session.waits.touch())
+        self._body.add_done_callback(self._body_has_ended)
         self._ended: Ended | None = None
         self._over = asyncio.Event()
         self._when_over = when_over
@@ -148,6 +150,16 @@ class WorkflowExecution:
             await session.recorder.close()
             self._when_over()
             self._over.set()
+
+    def _branch_context(self, coroutine: Any) -> Context:
+        """Of a task that the workflow's own code makes."""
+        self._operations.unawaited.given_on([coroutine])
+        return self._session.branch_context()
+
+    def _body_has_ended(self, _: asyncio.Task[Outcome]) -> None:
+        if self._session.is_letting_go:
+            self._operations.unawaited.drop()
+        self._session.waits.touch()
 
     def _check_version(self) -> None:
         try:
@@ -271,7 +283,7 @@ class WorkflowExecution:
         if self._body.done() and not self._body.cancelled():
             outcome = self._body.result()
             if outcome.is_past_cancelling:
-                session.check_end()
+                self._check_end()
             elif outcome.error is None:
                 outcome = Outcome(error=self._stopped())
         elif not self._body.done():
@@ -282,10 +294,21 @@ class WorkflowExecution:
         else:
             outcome = Outcome(error=self._stopped())
         session.has_ended = True
+        self._operations.unawaited.drop()
         self._containment.end(self._spec.run.run_id)
         if session.fault is not None:
             return Outcome(error=session.fault, may_retry=False)
         return replace(outcome, may_retry=False) if self._is_undoing else outcome
+
+    def _check_end(self) -> None:
+        """The function has returned: whether it has done all that its record tells of, and that it called for."""
+        session = self._session
+        session.check_end()
+        if fault := self._operations.unawaited.fault():
+            session.fail(RunError(fault, ErrorCode.EXCEPTION))
+        left = sum(not task.done() for task in self._containment.tasks)
+        if left and session.fault is None:
+            session.recorder.add(log(Stream.SYSTEM, LEFT_TASKS.format("1 task" if left == 1 else f"{left} tasks")))
 
     def _stopped(self) -> RunError:
         """With what it ends if nobody knows better: who stopped it now says why."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from runsd.adapters.containment import drop_unbegun
 from runsd.engine.workflows.branches import BranchFailed, execute_branches
 from runsd.engine.workflows.calls import error_of_exception, failed_step_of
 from runsd.engine.workflows.session import Place, Session, failure
@@ -34,8 +34,7 @@ class Branches:
 
     def drop_unbegun(self) -> None:
         for branch in self.given:
-            if inspect.iscoroutine(branch) and inspect.getcoroutinestate(branch) == inspect.CORO_CREATED:
-                branch.close()
+            drop_unbegun(branch)
 
 
 async def execute_group(session: Session, place: Place, branches: Branches) -> Any:

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from runsd.definitions.schemas import schema_fault
 from runsd.engine.workflows.calls import inside_step, native
 from runsd.engine.workflows.groups import Branches, execute_group
 from runsd.engine.workflows.recorder import emitted
-from runsd.engine.workflows.session import Session
+from runsd.engine.workflows.session import Place, Session
 from runsd.engine.workflows.steps import (
     execute_approval,
     execute_function,
@@ -23,6 +23,7 @@ from runsd.engine.workflows.steps import (
     execute_signal,
     execute_sleep,
 )
+from runsd.engine.workflows.unawaited import Unawaited
 from runsd.model.events import Draft, Raw, compact
 from runsd.model.events import emitted as checked_event
 from runsd.model.replay import COMPENSATIONS, VALUE_PREFIX, Scope
@@ -31,12 +32,15 @@ from runsd.model.steps import Step, StepKind, StepState
 from runsd.sdk.arguments import Strategy
 from runsd.sdk.workflow import Approval, ApprovalRequest, StepFailed, StepOptions
 
+T = TypeVar("T")
+
 
 class SessionOperations:
     """What `runsd.sdk.workflow.Operations` asks for, of one session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.unawaited = Unawaited()
         self._loop_thread = threading.get_ident()
         self._compensations: list[tuple[str, Callable[[], Any]]] = []
         self._emitted_bytes = 0
@@ -48,7 +52,7 @@ class SessionOperations:
         self._check_outside()
         place = self._session.place(name, StepKind.FUNCTION)
         work = partial(execute_function, self._session, place, call, options)
-        return self._session.carry_out(place, work, _output)
+        return self._carried_out("step", place, work, _output)
 
     def run(
         self, name: str, target: str, documents: Mapping[str, Any], options: StepOptions
@@ -56,19 +60,19 @@ class SessionOperations:
         self._check_outside()
         place = self._session.place(name, StepKind.RUN, target)
         work = partial(execute_run, self._session, place, target, documents, options)
-        return self._session.carry_out(place, work, _output)
+        return self._carried_out("run", place, work, _output)
 
     def sleep(self, name: str, duration_seconds: float) -> Coroutine[Any, Any, None]:
         self._check_outside()
         place = self._session.place(name, StepKind.SLEEP)
         work = partial(execute_sleep, self._session, place, duration_seconds)
-        return self._session.carry_out(place, work, lambda _: None)
+        return self._carried_out("sleep", place, work, lambda _: None)
 
     def wait_for_signal(self, name: str, timeout_seconds: float | None) -> Coroutine[Any, Any, Any]:
         self._check_outside()
         place = self._session.place(name, StepKind.SIGNAL)
         work = partial(execute_signal, self._session, place, timeout_seconds)
-        return self._session.carry_out(place, work, _output)
+        return self._carried_out("wait_for_signal", place, work, _output)
 
     def wait_for_approval(
         self, name: str, request: ApprovalRequest, timeout_seconds: float | None
@@ -79,7 +83,7 @@ class SessionOperations:
             raise ValueError(f"schema is no JSON Schema: {fault}")
         place = self._session.place(name, StepKind.APPROVAL)
         work = partial(execute_approval, self._session, place, request, timeout_seconds)
-        return self._session.carry_out(place, work, lambda step: Approval(**_output(step)))
+        return self._carried_out("wait_for_approval", place, work, lambda step: Approval(**_output(step)))
 
     def parallel(
         self, name: str, branches: Sequence[Awaitable[Any]], strategy: Strategy, concurrency: int | None
@@ -92,8 +96,9 @@ class SessionOperations:
         def scope(index: int) -> Scope:
             return around.inside(f"{place.step_id}[{index}]", is_past)
 
+        self.unawaited.given_on(branches)
         group = Branches(len(branches), branches.__getitem__, scope, strategy, concurrency, branches)
-        return execute_group(self._session, place, group)
+        return self.unawaited.watched(place.step_id, "parallel", execute_group(self._session, place, group))
 
     def map(
         self,
@@ -115,7 +120,7 @@ class SessionOperations:
             strategy,
             concurrency,
         )
-        return execute_group(self._session, place, group)
+        return self.unawaited.watched(place.step_id, "map", execute_group(self._session, place, group))
 
     def skip(self, name: str, reason: str) -> Coroutine[Any, Any, None]:
         self._check_outside()
@@ -126,7 +131,12 @@ class SessionOperations:
                 await self._session.begin(place)
                 self._session.recorder.skipped(place.step_id, place.name, place.kind, reason)
 
-        return skip()
+        return self.unawaited.watched(place.step_id, "skip", skip())
+
+    def _carried_out(
+        self, method: str, place: Place, work: Callable[[], Awaitable[T]], answer: Callable[[Step], T]
+    ) -> Coroutine[Any, Any, T]:
+        return self.unawaited.watched(place.step_id, method, self._session.carry_out(place, work, answer))
 
     def on_failure(self, name: str, call: Callable[[], Any]) -> None:
         self._check_outside()

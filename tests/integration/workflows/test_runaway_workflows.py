@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from runsd_client import AsyncRunsClient, RunStatus
 
 from tests.integration.daemon import Daemon
 from tests.integration.workflows.harness import execute, failed, start, until_waiting
 
 FLOWS = """
+import asyncio
 import time
 from runsd import workflow
 
@@ -39,6 +41,18 @@ async def many(ctx, input):
 @workflow("blocks")
 async def blocks(ctx, input):
     time.sleep(3)
+
+@workflow("forgets")
+async def forgets(ctx, input):
+    await ctx.step("one", lambda: 1)
+    ctx.step("two", lambda: 2)
+    return "done"
+
+@workflow("task-blocks")
+async def task_blocks(ctx, input):
+    async def block():
+        time.sleep(3)
+    await asyncio.gather(block(), block())
 
 @workflow("never-awaits")
 async def never_awaits(ctx, input):
@@ -80,6 +94,15 @@ async def test_endless_sleeps_of_no_time_give_way(make_daemon: Callable[..., Dae
     assert daemon.stop() == 0
 
 
+async def test_step_that_is_never_awaited_fails_the_run(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = await _served(make_daemon, tmp_path)
+    async with AsyncRunsClient(daemon.address) as client:
+        run = await failed(client, await start(client, "forgets"), "exception")
+        assert run.error is not None
+        assert run.error.message == "step 'two' was never awaited; write `await ctx.step(…)`"
+    assert daemon.stop() == 0
+
+
 async def test_map_of_too_many_items_is_refused(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon = await _served(make_daemon, tmp_path)
     async with AsyncRunsClient(daemon.address) as client:
@@ -98,12 +121,13 @@ async def test_map_of_as_many_items_as_allowed(make_daemon: Callable[..., Daemon
     assert daemon.stop() == 0
 
 
-async def test_log_names_the_run_that_blocks(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+@pytest.mark.parametrize("workflow", ["blocks", "task-blocks"])
+async def test_log_names_the_run_that_blocks(make_daemon: Callable[..., Daemon], tmp_path: Path, workflow: str) -> None:
     daemon = await _served(make_daemon, tmp_path)
     async with AsyncRunsClient(daemon.address) as client:
-        run_id = (await execute(client, "blocks")).run_id
+        run_id = (await execute(client, workflow)).run_id
     said = next(line for line in daemon.log if line["event"] == "the event loop is blocked")
-    assert said["by"] == f"workflow:blocks of run {run_id}"
+    assert said["by"] == f"workflow:{workflow} of run {run_id}"
     assert daemon.stop() == 0
 
 
