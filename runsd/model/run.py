@@ -70,6 +70,7 @@ class ErrorCode:
     CANCELLED = "cancelled"
     EXPRESSION = "expression"
     INVALID_REQUEST = "invalid_request"
+    RECORD_LIMIT = "record_limit"
     INTERNAL = "internal"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +16,7 @@ from runsd.engine.workflows.session import Session
 from runsd.engine.workflows.waits import Waits
 from runsd.model.attempt import Offsets, Outcome
 from runsd.model.events import Event, EventType
+from runsd.model.record_size import RecordSize
 from runsd.model.run import ErrorCode, RunError
 from runsd.model.steps import History
 from runsd.model.targets import RunKind
@@ -23,6 +25,7 @@ from runsd.store.store import Store
 
 # A run that has been created and started, and nothing else yet.
 EVENTS_OF_A_FRESH_RUN = 2
+FOLDED_AT_ONCE = 1000
 _CLAIMS = (EventType.STARTED, EventType.RESUMED)
 IGNORES_PAUSES = "the workflow caught CancelledError at a pause and went on; catch Exception, or raise it again"
 _WORKFLOW = f"{RunKind.WORKFLOW.value}:"
@@ -45,7 +48,7 @@ class WorkflowAdapter:
     async def start(self, spec: AttemptSpec) -> Execution:
         try:
             program = self._load(spec)
-            session = self._session(spec, await self._history(spec))
+            session = await self._session(spec, await self._events(spec))
         finally:
             missed = self._missed.pop(spec.run.run_id, [])
         run_id = spec.run.run_id
@@ -65,17 +68,18 @@ class WorkflowAdapter:
 
     async def adopt(self, spec: AttemptSpec, offsets: Offsets) -> Execution:
         """It was interrupted, and begins again: also one that is being cancelled, which has to undo its steps."""
-        history = await self._history(spec)
+        history = await _history(await self._events(spec))
         return InterruptedExecution(history.progressed)
 
-    async def _history(self, spec: AttemptSpec) -> History:
+    async def _events(self, spec: AttemptSpec) -> list[Event]:
         if spec.last_event_id == EVENTS_OF_A_FRESH_RUN:
-            return History()
+            return []
         events, _ = await self._store.queries.history_events(spec.run.run_id)
-        return History().add_all(events)
+        return events
 
-    def _session(self, spec: AttemptSpec, history: History) -> Session:
-        recorder, waits = Recorder(self._store.journal, spec.run.run_id), Waits()
+    async def _session(self, spec: AttemptSpec, events: list[Event]) -> Session:
+        history, waits = await _history(events), Waits()
+        recorder = Recorder(self._store.journal, spec.run.run_id, RecordSize.of(events))
         children = Children(self._store, self._catalog, spec.run, spec.limits.payload_bytes, recorder, waits)
         return Session(spec.run, spec.limits, history, recorder, waits, children)
 
@@ -95,6 +99,15 @@ class WorkflowAdapter:
                 parent = self._executing.get(stored.run.parent_run_id)
                 if parent is not None:
                     parent.child_ended(stored.run)
+
+
+async def _history(events: list[Event]) -> History:
+    """A long one takes a second: others have their turn meanwhile."""
+    history = History()
+    for start in range(0, len(events), FOLDED_AT_ONCE):
+        history.add_all(events[start : start + FOLDED_AT_ONCE])
+        await asyncio.sleep(0)
+    return history
 
 
 class InterruptedExecution(GoneExecution):

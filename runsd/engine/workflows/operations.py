@@ -163,6 +163,8 @@ class SessionOperations:
             raise asyncio.CancelledError
         if place.recorded is not None:
             return native(place.recorded.output_json)
+        if not self._session.takes_more():
+            raise asyncio.CancelledError
         value = _VALUES[name]()
         self._session.recorder.completed(place.step_id, step_name, StepKind.VALUE, output=Raw(compact(value)))
         return value

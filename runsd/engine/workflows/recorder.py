@@ -13,6 +13,7 @@ from typing import Any
 
 from runsd.model.errors import Overloaded, Stopping
 from runsd.model.events import Draft, EventType, encode
+from runsd.model.record_size import RecordSize
 from runsd.model.run import RunError, error_payload
 from runsd.model.steps import EMITTED, StepKind
 from runsd.model.times import rfc3339
@@ -30,9 +31,11 @@ MAX_WAITING = 20_000
 
 
 class Recorder:
-    def __init__(self, journal: Journal, run_id: str) -> None:
+    def __init__(self, journal: Journal, run_id: str, size: RecordSize) -> None:
         self._journal = journal
         self._run_id = run_id
+        # Of the record as it is on disk, and what has been added since.
+        self.size = size
         self._loop = asyncio.get_running_loop()
         self._entries: list[Entry | Draft] = []
         self._in_flight: list[Entry | Draft] = []
@@ -49,6 +52,10 @@ class Recorder:
             return
         if len(self._entries) >= MAX_WAITING:
             raise BufferError("too many events at once; `await` a step between them")
+        if isinstance(entry, Draft):
+            self.size.add(entry.event_type, entry.payload_json)
+        else:
+            self.size.events += 1
         self._entries.append(entry)
         self._added += 1
         self._write_after(LET_GATHER_SECONDS)

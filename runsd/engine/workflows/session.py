@@ -162,7 +162,7 @@ class Session:
 
     async def begin(self, place: Place) -> None:
         """To be asked before anything is done that the record does not know. Raises CancelledError."""
-        if place.is_refused or self.is_cancelled or self.is_letting_go:
+        if place.is_refused or self.is_cancelled or self.is_letting_go or not self.takes_more():
             await self._refuse()
         if place.recorded is not None or not self.scope.is_ordered:
             return
@@ -172,6 +172,14 @@ class Session:
         except Nondeterministic as error:
             self._deviates(error)
             await self._refuse()
+
+    def takes_more(self) -> bool:
+        """Whether the record has room; the run fails if not. What undoes its steps is always recorded."""
+        fault = self.recorder.size.fault
+        if not fault or self.scope.prefix.startswith(COMPENSATIONS):
+            return True
+        self.fail(RunError(fault, ErrorCode.RECORD_LIMIT))
+        return False
 
     async def _refuse(self) -> NoReturn:
         """Code that catches CancelledError and calls on for ever would stop the event loop: it is held here."""
@@ -222,6 +230,7 @@ class Session:
         for event in events:
             if event.event_type == EventType.SIGNAL and event.event_id > self._last_signal_id:
                 self.history.add(event)
+                self.recorder.size.add(event.event_type, event.payload_json)
                 self._last_signal_id = event.event_id
                 self.waits.notify((StepKind.SIGNAL, self.history.signals[-1].name))
             elif event.event_type == EventType.APPROVAL_DECIDED:

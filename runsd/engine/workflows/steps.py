@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -51,6 +52,8 @@ async def execute_function(session: Session, place: Place, call: Callable[[], An
 
 
 async def _begin_attempt(session: Session, place: Place, attempt: int) -> None:
+    if not session.takes_more():
+        raise asyncio.CancelledError
     await session.recorder.durable()
     session.recorder.started(place.step_id, place.name, place.kind, attempt)
     place.has_begun = True

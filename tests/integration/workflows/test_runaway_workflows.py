@@ -103,6 +103,18 @@ async def test_step_that_is_never_awaited_fails_the_run(make_daemon: Callable[..
     assert daemon.stop() == 0
 
 
+async def test_loop_without_end_fails_when_its_record_is_full(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = await _served(make_daemon, tmp_path)
+    async with AsyncRunsClient(daemon.address) as client:
+        run = await client.wait(await start(client, "spins"), timeout=60)
+        assert run.error is not None and run.error.code == "record_limit", run
+        assert "the 50,000 events that it takes" in run.error.message
+        assert (await execute(client, "good")).status is RunStatus.COMPLETED
+    assert daemon.stop() == 0
+
+
 async def test_map_of_too_many_items_is_refused(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon = await _served(make_daemon, tmp_path)
     async with AsyncRunsClient(daemon.address) as client:

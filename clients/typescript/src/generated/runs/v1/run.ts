@@ -112,7 +112,8 @@ export interface RunError {
   /**
    * For a program. The daemon's own: `exit_code`, `signal`, `exception`, `timeout`, `expired`,
    * `interrupted`, `output_limit`, `output_invalid`, `start_failed`, `target_not_found`, `internal`; of
-   * workflows `nondeterministic`, `rejected` and `cancelled` (a run below was).
+   * workflows `nondeterministic`, `rejected`, `cancelled` (a run below was) and `record_limit` (it has more
+   * steps than a record takes).
    */
   code: string;
   /** JSON: further facts, such as a traceback. May be empty. */
