@@ -14,7 +14,8 @@ MAX_MESSAGE_LENGTH = 2_000
 MAX_TRACEBACK_LENGTH = 32_000
 
 _SDK = __file__.rpartition("/")[0]
-_MACHINERY = ("<frozen ", f"{_SDK}/", f"{_SDK.rpartition('/')[0]}/adapters/")
+_RUNSD = _SDK.rpartition("/")[0]
+_MACHINERY = ("<frozen ", f"{_SDK}/", f"{_RUNSD}/adapters/", f"{_RUNSD}/engine/")
 
 
 def summary(error: BaseException) -> str:

@@ -6,8 +6,10 @@ import asyncio
 import random
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import CancelledError
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -34,6 +36,9 @@ from runsd.sdk.workflow import Approval, ApprovalRequest, StepFailed, StepOption
 
 T = TypeVar("T")
 
+# Emitted from threads until one of them waits for all to be written.
+EVENTS_OF_THREADS = 1000
+
 
 class SessionOperations:
     """What `runsd.sdk.workflow.Operations` asks for, of one session."""
@@ -47,6 +52,7 @@ class SessionOperations:
         self._notes = session.history.emitted
         self._emitted_before: dict[str, int] = native(self._notes[-1].output_json) if self._notes else {}
         self._emitting: dict[str, Scope] = {}
+        self._from_threads = count(1)
 
     def step(self, name: str, call: Callable[[], Any], options: StepOptions) -> Coroutine[Any, Any, Any]:
         self._check_outside()
@@ -163,6 +169,7 @@ class SessionOperations:
             raise asyncio.CancelledError
         if place.recorded is not None:
             return native(place.recorded.output_json)
+        self._session.recorder.check_room()
         if not self._session.takes_more():
             raise asyncio.CancelledError
         value = _VALUES[name]()
@@ -178,10 +185,23 @@ class SessionOperations:
                 f"an event takes {session.limits.event_bytes:,}"
             )
         if threading.get_ident() != self._loop_thread:
-            session.loop.call_soon_threadsafe(session.recorder.add, draft)
-            return
-        if not self._is_inside_step and self._was_emitted():
-            return
+            self._emit_from_thread(draft)
+        elif self._is_inside_step or not self._was_emitted():
+            session.recorder.check_room()
+            self._record(draft)
+
+    def _emit_from_thread(self, draft: Draft) -> None:
+        """A thread can wait, so it does: what it tells is on disk from time to time."""
+        session = self._session
+        session.loop.call_soon_threadsafe(self._record, draft)
+        if next(self._from_threads) % EVENTS_OF_THREADS == 0:
+            try:
+                asyncio.run_coroutine_threadsafe(session.recorder.durable(), session.loop).result()
+            except CancelledError:
+                raise RuntimeError("the run has ended, or is being left; nothing more of it is recorded") from None
+
+    def _record(self, draft: Draft) -> None:
+        session = self._session
         self._emitted_bytes += len(draft.payload_json)
         if self._emitted_bytes > session.limits.output_bytes:
             message = f"the run wrote more than {session.limits.output_bytes:,} bytes of output"

@@ -26,7 +26,7 @@ Entry = Callable[[Transaction, StoredRun], StoredRun]
 # What nobody waits for is written together with what comes right after it.
 LET_GATHER_SECONDS = 0.002
 
-# Entries that wait to be written; past this a workflow that only emits is told to let go.
+# Entries that wait to be written; past this nothing is taken that a workflow adds without awaiting anything.
 MAX_WAITING = 20_000
 
 
@@ -50,8 +50,6 @@ class Recorder:
     def add(self, entry: Entry | Draft) -> None:
         if self._is_closed:
             return
-        if len(self._entries) >= MAX_WAITING:
-            raise BufferError("too many events at once; `await` a step between them")
         if isinstance(entry, Draft):
             self.size.add(entry.event_type, entry.payload_json)
         else:
@@ -59,6 +57,14 @@ class Recorder:
         self._entries.append(entry)
         self._added += 1
         self._write_after(LET_GATHER_SECONDS)
+
+    def check_room(self) -> None:
+        """To be asked before what waits for nothing. Raises BufferError, for whose code the event loop is."""
+        if len(self._entries) >= MAX_WAITING:
+            raise BufferError(
+                f"{MAX_WAITING:,} events wait to be written, and nothing was awaited in which they could be; await a "
+                "step between them (within a step: `asyncio.sleep(0.1)`), or tell more in one event"
+            )
 
     def _write_after(self, seconds: float) -> None:
         if self._timer is None:
