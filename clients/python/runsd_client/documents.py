@@ -13,7 +13,10 @@ def write_document(value: Any) -> str:
     """Empty for None: no document. Raises TypeError or ValueError for what JSON cannot hold."""
     if value is None:
         return ""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("is nested too deeply; send less of it") from None
     text.encode()
     return text
 

@@ -130,6 +130,22 @@ def test_every_field_at_fault_is_named_before_anything_is_sent(daemon: FakeDaemo
     assert daemon.state.received == []
 
 
+def test_document_that_is_nested_too_deeply_is_named(daemon: FakeDaemon, client: RunsClient) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidRequestError) as caught:
+        client.create_task_run("task:a", input=deep, config=deep, metadata={"deep": deep})
+    assert {v.field: v.description for v in caught.value.violations} == dict.fromkeys(
+        ["input_json", "config_json", "metadata_json"], "is nested too deeply; send less of it"
+    )
+    with pytest.raises(InvalidRequestError, match="payload_json: is nested too deeply"):
+        client.signal("r", "s", deep)
+    with pytest.raises(InvalidRequestError, match="metadata_json: is nested too deeply"):
+        client.list(metadata={"deep": deep})
+    assert daemon.state.received == []
+
+
 def test_batch(daemon: FakeDaemon, client: RunsClient) -> None:
     answers = client.batch_create([NewRun("task:a", input=n) for n in range(3)], project="p")
     assert [a.run.input for a in answers] == [0, 1, 2]

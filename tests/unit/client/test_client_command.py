@@ -95,6 +95,18 @@ def test_wrong_usage_is_explained(daemon: FakeDaemon, arguments: list[str], said
     assert daemon.requests("CreateRun") == []
 
 
+@pytest.mark.parametrize("option", ["--input", "--config", "--metadata"])
+@pytest.mark.parametrize("source", ["-", "file"])
+def test_deep_json_is_refused(daemon: FakeDaemon, tmp_path: Path, option: str, source: str) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    (tmp_path / "deep.json").write_text(deep)
+    given = "-" if source == "-" else f"@{tmp_path / 'deep.json'}"
+    result = runs("start", "task:x", option, given, stdin=deep)
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit), result.output
+    assert option in result.stderr and "nested too deeply" in result.stderr and "Traceback" not in result.stderr
+    assert not daemon.requests("CreateRun")
+
+
 def test_what_the_daemon_refuses_is_wrong_usage(daemon: FakeDaemon) -> None:
     refused = Failure(grpc.StatusCode.INVALID_ARGUMENT, "target: x", "INVALID_REQUEST", (("target", "x"),))
     daemon.state.failures["CreateRun"].append(refused)

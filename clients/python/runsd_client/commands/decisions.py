@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,7 +49,7 @@ def signal(
     It is kept until the run waits for one of that name, also when it has not begun yet. The exit
     status is 2 when the run has ended.
     """
-    value = _read_json("--payload", payload, '{"approved": true}')
+    value = read_json_option("--payload", payload, '{"approved": true}')
     screen = Screen()
     with connect(address, project, screen) as client, _typed_as_name():
         answer = client.signal(run_id, name, value, idempotency_key=key)
@@ -108,20 +107,10 @@ def reject(
 def _decide(
     client: RunsClient, run_id: str, name: str, approved: bool, by: str | None, comment: str, data: str | None
 ) -> Run:
-    value = _read_json("--data", data, '{"grade": 2}')
+    value = read_json_option("--data", data, '{"grade": 2}')
     decide = client.approve if approved else client.reject
     with _typed_as_name():
         return decide(run_id, name, by=options.login_name() if by is None else by, comment=comment, data=value)
-
-
-def _read_json(option: str, text: str | None, example: str) -> Any:
-    """Raises typer.BadParameter."""
-    try:
-        value = read_json_option(option, text, example)
-        json.dumps(value)
-        return value
-    except RecursionError:
-        raise typer.BadParameter("the JSON is nested too deeply; send less of it", param_hint=option) from None
 
 
 def _show_decision(screen: Screen, run: Run, remark: str, as_json: bool) -> None:

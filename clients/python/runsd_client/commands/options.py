@@ -59,6 +59,8 @@ def read_json_option(option: str, text: str | None, example: str) -> Any:
     source = _read_source(option, text)
     try:
         return read_document(source) if source else _parse_nothing()
+    except RecursionError:
+        raise typer.BadParameter("the JSON is nested too deeply; send less of it", param_hint=option) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise typer.BadParameter(
