@@ -31,14 +31,14 @@ MAX_TEXT = 200
 MAX_COMMENT = 1000
 
 
-class SignalKeyReused(KeyReused):
-    """Of another signal of the same run."""
+class SentKeyReused(KeyReused):
+    """Of another signal or decision of the same run; `what` is which of them."""
 
-    def __init__(self, key: str, run_id: str) -> None:
+    def __init__(self, what: str, key: str, run_id: str) -> None:
         super().__init__(key, run_id)
         self.message = (
-            f"idempotency key {key!r} was used for another signal of run {run_id}; "
-            "send the same signal again, or a new key"
+            f"idempotency key {key!r} was used for another {what} of run {run_id}; "
+            f"send the same {what} again, or a new key"
         )
 
 
@@ -75,7 +75,7 @@ class Signals:
         return await self._store.journal.change(_signal(run_id, name, payload_json, idempotency_key))
 
     async def decide(self, run_id: str, decision: Decision) -> Run:
-        """Raises InvalidRequest, NotFound, NotAllowed, NotPossible, Overloaded, Stopping."""
+        """Raises InvalidRequest, NotFound, NotAllowed, NotPossible, KeyReused, Overloaded, Stopping."""
         faults = [
             *_text_faults("name", decision.name, MAX_TEXT, required=True),
             *_text_faults("by", decision.by, MAX_TEXT),
@@ -108,7 +108,7 @@ def _signal(run_id: str, name: str, payload_json: str, key: str) -> Callable[[Tr
         before = _signal_of_key(_history(transaction, stored), key) if key else None
         if before is not None:
             if before.name != name or not _is_same(before.payload_json, payload_json):
-                raise SignalKeyReused(key, run_id)
+                raise SentKeyReused("signal", key, run_id)
             return Sent(True, stored.run)
         _check_open(stored.run, "takes no more signals")
         payload = {"name": name, "payload": Raw(payload_json), "idempotency_key": key}
@@ -131,7 +131,10 @@ def _decision(run_id: str, decision: Decision) -> Callable[[Transaction], Run]:
     def change(transaction: Transaction) -> Run:
         stored = transaction.get(run_id)
         history = _history(transaction, stored)
-        if decision.idempotency_key in history.decision_keys:
+        before = history.keyed_decisions.get(decision.idempotency_key)
+        if before is not None:
+            if not _tells_the_same(before, decision):
+                raise SentKeyReused("decision", decision.idempotency_key, run_id)
             return stored.run
         asked = _open_approval(history, decision.name)
         if (asked is None or stored.run.status.is_terminal) and _is_decided_so(history, decision):
@@ -173,6 +176,13 @@ def _open_approval(history: History, name: str) -> ApprovalAsked | None:
         if asked.step_id not in history.decisions and not history.steps[asked.step_id].state.is_final:
             return asked
     return None
+
+
+def _tells_the_same(before: Payload, decision: Decision) -> bool:
+    told = (before["name"], before["approved"], before.get("by", ""), before.get("comment", ""))
+    return told == (decision.name, decision.approved, decision.by, decision.comment) and _is_same(
+        document(before, "data"), decision.data_json
+    )
 
 
 def _is_decided_so(history: History, decision: Decision) -> bool:

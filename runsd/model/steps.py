@@ -110,8 +110,8 @@ class History:
     signals: list[Signal] = field(default_factory=list)
     asked: dict[str, ApprovalAsked] = field(default_factory=dict)
     decisions: dict[str, Payload] = field(default_factory=dict)
-    # Of all decisions, also those of approvals that were asked for anew.
-    decision_keys: set[str] = field(default_factory=set)
+    # All decisions by their keys, also those of approvals that were asked for anew.
+    keyed_decisions: dict[str, Payload] = field(default_factory=dict)
     truncated: bool = False
     # Whether a step was completed since the run was last interrupted or retried.
     progressed: bool = False
@@ -144,7 +144,8 @@ class History:
         elif kind == EventType.APPROVAL_DECIDED:
             payload = decode(event.payload_json)
             self.decisions[payload["step_id"]] = payload
-            self.decision_keys.update(key for key in [payload.get("idempotency_key")] if key)
+            if key := payload.get("idempotency_key"):
+                self.keyed_decisions[key] = payload
         else:
             self._add_lifecycle(event)
 

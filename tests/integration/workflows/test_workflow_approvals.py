@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import grpc
 import pytest
 from runsd_client import (
     AsyncRunsClient,
@@ -81,6 +83,28 @@ async def test_key_makes_one_decision(client: AsyncRunsClient) -> None:
     await until_waiting(client, run_id, 2)
     answer = await client._stubs["runs"].DecideApproval(request)
     assert answer.run.run_id == run_id
+    await client.approve(run_id, "review", comment="good")
+    assert await completed(client, run_id) == ["again", "good"]
+
+
+@pytest.mark.parametrize("other", [{"approved": True}, {"name": "other"}, {"comment": "better"}, {"data_json": "1"}])
+async def test_key_is_of_one_decision(client: AsyncRunsClient, other: dict[str, Any]) -> None:
+    """Whatever else it is sent with would be lost, and who sent it has to know."""
+    run_id = await start(client, "approvals")
+    await until_waiting(client, run_id)
+    first: dict[str, Any] = {
+        "run_id": run_id,
+        "name": "review",
+        "approved": False,
+        "comment": "again",
+        "idempotency_key": "once",
+    }
+    decide = client._stubs["runs"].DecideApproval
+    await decide(runs_pb2.DecideApprovalRequest(**first))
+    await until_waiting(client, run_id, 2)
+    with pytest.raises(grpc.aio.AioRpcError, match="'once' was used for another decision of run") as caught:
+        await decide(runs_pb2.DecideApprovalRequest(**first | other))
+    assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
     await client.approve(run_id, "review", comment="good")
     assert await completed(client, run_id) == ["again", "good"]
 

@@ -620,7 +620,9 @@ class DecideApprovalRequest(_message.Message):
     data_json: _builtins.str
     """JSON, up to 256 KiB: a structured answer, held against the approval's schema. May be empty."""
     idempotency_key: _builtins.str
-    """The same key (up to 200 characters, per run) makes one decision, however often it is sent."""
+    """The same key (up to 200 characters, per run) makes one decision, however often it is sent with the same name,
+    verdict, person, comment and data.
+    """
     def __init__(
         self,
         *,

@@ -182,7 +182,8 @@ class RunsServicer:
         """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
         again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
         been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
-        among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+        among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema. ALREADY_EXISTS: the
+        idempotency key was used for another decision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,7 +74,8 @@ class RunsStub:
     """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
     again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
     been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
-    among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+    among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema. ALREADY_EXISTS: the
+    idempotency key was used for another decision.
     """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]
     """Gives a page of a run's events, oldest first."""
@@ -131,7 +132,8 @@ class RunsAsyncStub(RunsStub):
     """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
     again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
     been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
-    among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+    among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema. ALREADY_EXISTS: the
+    idempotency key was used for another decision.
     """
     ListEvents: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListEventsRequest, _runs_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Gives a page of a run's events, oldest first."""
@@ -239,7 +241,8 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
         again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
         been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
-        among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+        among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema. ALREADY_EXISTS: the
+        idempotency key was used for another decision.
         """
 
     @_abc_1.abstractmethod

@@ -236,7 +236,10 @@ export interface DecideApprovalRequest {
   comment: string;
   /** JSON, up to 256 KiB: a structured answer, held against the approval's schema. May be empty. */
   data_json: string;
-  /** The same key (up to 200 characters, per run) makes one decision, however often it is sent. */
+  /**
+   * The same key (up to 200 characters, per run) makes one decision, however often it is sent with the same name,
+   * verdict, person, comment and data.
+   */
   idempotency_key: string;
 }
 
@@ -2948,7 +2951,8 @@ export const RunsService = {
    * Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
    * again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
    * been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
-   * among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+   * among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema. ALREADY_EXISTS: the
+   * idempotency key was used for another decision.
    */
   decideApproval: {
     path: "/runs.v1.Runs/DecideApproval" as const,
@@ -3061,7 +3065,8 @@ export interface RunsServer extends UntypedServiceImplementation {
    * Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
    * again is no error. NOT_FOUND: the run asked for no approval of this name. FAILED_PRECONDITION: it has
    * been decided in another way, or has expired. PERMISSION_DENIED: `by` is not
-   * among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema.
+   * among its approvers. INVALID_ARGUMENT: `data_json` does not fit its schema. ALREADY_EXISTS: the
+   * idempotency key was used for another decision.
    */
   decideApproval: handleUnaryCall<DecideApprovalRequest, DecideApprovalResponse>;
   /** Gives a page of a run's events, oldest first. */
