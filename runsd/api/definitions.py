@@ -19,7 +19,9 @@ class Definitions(definitions_pb2_grpc.DefinitionsServicer):
         self, request: definitions_pb2.ListTargetsRequest
     ) -> definitions_pb2.ListTargetsResponse:
         project = self._engine.catalog.project(request.project)
-        return definitions_pb2.ListTargetsResponse(data=_targets(project))
+        return definitions_pb2.ListTargetsResponse(
+            data=_targets(project), problems=map(problem_message, project.own_problems())
+        )
 
     @answering
     async def GetTarget(  # noqa: N802

@@ -144,7 +144,10 @@ class Project:
     unread: tuple[Problem, ...] = ()
     schedules: Mapping[str, DeclaredSchedule] = field(default_factory=dict)
 
+    def own_problems(self) -> tuple[Problem, ...]:
+        """Of no target that is known."""
+        return (*self.unread, *(problem for schedule in self.schedules.values() for problem in schedule.problems))
+
     def all_problems(self) -> tuple[Problem, ...]:
         of_definitions = (problem for d in self.definitions.values() for problem in d.problems)
-        of_schedules = (problem for s in self.schedules.values() for problem in s.problems)
-        return (*self.unread, *of_definitions, *of_schedules)
+        return (*self.own_problems(), *of_definitions)

@@ -30,6 +30,7 @@ from runsd_client.values import (
     Artifact,
     CancelAnswer,
     CreateAnswer,
+    Definitions,
     Event,
     Page,
     ReloadAnswer,
@@ -166,7 +167,10 @@ class AsyncRunsClient(ClientCore):
             return file.keep()
 
     async def targets(self, *, project: str | None = None) -> tuple[TargetInfo, ...]:
-        return await self._call(calls.targets(self._settings, project))
+        return (await self.definitions(project=project)).data
+
+    async def definitions(self, *, project: str | None = None) -> Definitions:
+        return await self._call(calls.definitions(self._settings, project))
 
     async def target(self, name: str, *, project: str | None = None) -> TargetInfo:
         return await self._call(calls.target(name, self._settings, project))

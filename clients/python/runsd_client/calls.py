@@ -20,6 +20,7 @@ from runsd_client.values import (
     Artifact,
     CancelAnswer,
     CreateAnswer,
+    Definitions,
     Event,
     Page,
     ReloadAnswer,
@@ -117,9 +118,9 @@ def artifacts(run_id: str, page_token: str) -> Call[Page[Artifact]]:
     return Call("ListArtifacts", request, conversion.read_artifact_page)
 
 
-def targets(settings: Settings, project: str | None) -> Call[tuple[TargetInfo, ...]]:
+def definitions(settings: Settings, project: str | None) -> Call[Definitions]:
     request = definitions_pb2.ListTargetsRequest(project=settings.project_or_default(project))
-    return Call("ListTargets", request, lambda answer: tuple(map(conversion.read_target, answer.data)), "definitions")
+    return Call("ListTargets", request, conversion.read_definitions, "definitions")
 
 
 def target(name: str, settings: Settings, project: str | None) -> Call[TargetInfo]:

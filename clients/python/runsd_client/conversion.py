@@ -14,6 +14,7 @@ from runsd_client.values import (
     CancelAnswer,
     CreateAnswer,
     DefinitionProblem,
+    Definitions,
     Event,
     Page,
     PageInfo,
@@ -163,6 +164,10 @@ def read_cancel_answer(message: runs_pb2.CancelRunResponse) -> CancelAnswer:
 
 def read_signal_answer(message: runs_pb2.SignalRunResponse) -> SignalAnswer:
     return SignalAnswer(message.accepted, message.duplicate, read_run(message.run))
+
+
+def read_definitions(message: definitions_pb2.ListTargetsResponse) -> Definitions:
+    return Definitions(tuple(map(read_target, message.data)), tuple(map(_read_problem, message.problems)))
 
 
 def read_reload_answer(message: definitions_pb2.ReloadResponse) -> ReloadAnswer:

@@ -29,6 +29,7 @@ from runsd_client.values import (
     Artifact,
     CancelAnswer,
     CreateAnswer,
+    Definitions,
     Event,
     Page,
     ReloadAnswer,
@@ -204,7 +205,11 @@ class RunsClient(ClientCore):
 
     def targets(self, *, project: str | None = None) -> tuple[TargetInfo, ...]:
         """A project's targets by name, broken ones included."""
-        return self._call(calls.targets(self._settings, project))
+        return self.definitions(project=project).data
+
+    def definitions(self, *, project: str | None = None) -> Definitions:
+        """A project's targets, and the problems of what could not be read of it."""
+        return self._call(calls.definitions(self._settings, project))
 
     def target(self, name: str, *, project: str | None = None) -> TargetInfo:
         """One target: `task:<id>` or `workflow:<id>`."""

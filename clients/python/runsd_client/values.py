@@ -311,6 +311,14 @@ class SignalAnswer(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Definitions(Record):
+    """The targets, and why there may be more: problems of what could not be read."""
+
+    data: tuple[TargetInfo, ...]
+    problems: tuple[DefinitionProblem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadAnswer(Record):
     """The targets as they are now, and all problems."""
 

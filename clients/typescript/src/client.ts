@@ -11,6 +11,7 @@ import type {
   AcceptedAnswer,
   Artifact,
   CancelAnswer,
+  Definitions,
   Page,
   ReloadAnswer,
   Run,
@@ -204,10 +205,10 @@ export class TargetCalls {
     private readonly settings: Settings,
   ) {}
 
-  /** By name, broken ones included. */
-  async list(options: { projectId?: string } & CallOptions = {}): Promise<{ data: Target[] }> {
+  /** By name, broken ones included; and the problems of what could not be read, whose targets are not known. */
+  async list(options: { projectId?: string } & CallOptions = {}): Promise<Definitions> {
     const answer = await this.calling.call(DefinitionsService.listTargets, this.of(options.projectId), options);
-    return { data: answer.data.map(readTarget) };
+    return { data: answer.data.map(readTarget), problems: answer.problems };
   }
 
   /** Throws NotFoundError, whose message has the nearest names. */

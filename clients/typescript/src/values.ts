@@ -176,6 +176,12 @@ export interface CancelAnswer {
   run: Run;
 }
 
+/** The targets, and why there may be more: problems of what could not be read. */
+export interface Definitions {
+  data: Target[];
+  problems: DefinitionProblem[];
+}
+
 /** The targets as they are now, and all problems. */
 export interface ReloadAnswer {
   data: Target[];

@@ -176,10 +176,13 @@ async def test_runs_of_a_broken_module_wait_until_it_is_mended(daemon: Daemon, p
         await client.signal(waiting_id, "go", "on")
         with pytest.raises(PreconditionError, match="mend this and reload"):
             await client.create_task_run("task:noted")
+        known = await client.definitions()
+        assert "workflow:patient" not in [target.target for target in known.data]
+        assert [problem for problem in known.problems if "odd" in problem.file and "invalid syntax" in problem.message]
         assert (await execute(client, "steady")).output == "steady"
         assert (await client.get(delayed_id)).status is RunStatus.PENDING
         assert (await client.get(waiting_id)).status is RunStatus.WAITING
         (project / "odd.py").write_text(ODD)
-        assert (await client.reload()).problems == ()
+        assert (await client.reload()).problems == () == (await client.definitions()).problems
         assert await completed(client, waiting_id) == "on"
         assert await completed(client, delayed_id) == "noted"

@@ -63,6 +63,7 @@ class State:
     schedules: dict[str, schedules_pb2.Schedule] = field(default_factory=dict)
     occurrences: list[schedules_pb2.Occurrence] = field(default_factory=list)
     backfilled: list[schedules_pb2.BackfilledRun] = field(default_factory=list)
+    problems: list[definitions_pb2.DefinitionProblem] = field(default_factory=list)
     failures: dict[str, deque[Failure]] = field(default_factory=lambda: defaultdict(deque))
     lost_answers: dict[str, deque[Failure]] = field(default_factory=lambda: defaultdict(deque))
     signal_keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -287,7 +288,7 @@ class Service(RunsServicer, DefinitionsServicer):
 
     async def ListTargets(self, request: Any, context: Any) -> definitions_pb2.ListTargetsResponse:
         await self.receive("ListTargets", request, context)
-        return definitions_pb2.ListTargetsResponse(data=self.state.targets)
+        return definitions_pb2.ListTargetsResponse(data=self.state.targets, problems=self.state.problems)
 
     async def GetTarget(self, request: Any, context: Any) -> definitions_pb2.GetTargetResponse:
         await self.receive("GetTarget", request, context)

@@ -443,6 +443,16 @@ def test_a_followed_run_says_how_to_decide(daemon: FakeDaemon) -> None:
     assert "approval.requested editor review: Please\n" in listed
 
 
+def test_targets_tells_what_could_not_be_read(daemon: FakeDaemon) -> None:
+    daemon.state.targets.append(definitions_pb2.Target(target="task:a", adapter="subprocess"))
+    daemon.state.problems.append(definitions_pb2.DefinitionProblem(file="odd.py", message="line 1: invalid syntax"))
+    result = runs("targets")
+    assert result.exit_code == 0 and "task:a" in result.stdout
+    assert "not all targets are known: odd.py: line 1: invalid syntax" in result.stderr
+    shown = value(runs("targets", "--json"))
+    assert shown["problems"] == [{"file": "odd.py", "key": "", "message": "line 1: invalid syntax"}]
+
+
 def test_targets_and_reload(daemon: FakeDaemon) -> None:
     problem = definitions_pb2.DefinitionProblem(file="runs.toml", key="tasks.b", message="no command")
     daemon.state.targets += [

@@ -17,19 +17,21 @@ from runsd_client.values import ReloadAnswer
 def targets(
     address: options.Address = None,
     project: options.Project = None,
-    as_json: Annotated[bool, options.as_json("{data}")] = False,
+    as_json: Annotated[bool, options.as_json("{data, problems}")] = False,
 ) -> None:
     """List what can be run, and what is broken."""
     screen = Screen()
     with connect(address, project, screen) as client:
-        found = client.targets()
+        found = client.definitions()
     if as_json:
-        screen.json({"data": [target.to_dict() for target in found]})
+        screen.json(found.to_dict())
         return
-    show_targets(screen, found)
-    for target in found:
+    show_targets(screen, found.data)
+    for target in found.data:
         for problem in target.problems:
             screen.error(f"{target.target}: {problem}")
+    for problem in found.problems:
+        screen.error(f"not all targets are known: {problem}")
 
 
 def reload(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from runsd_client.proto import run_pb2 as runs_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19runs/v1/definitions.proto\x12\x07runs.v1\x1a\x11runs/v1/run.proto\"\xdb\x02\n\x06Target\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x1e\n\x04kind\x18\x02 \x01(\x0e\x32\x10.runs.v1.RunKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\t\x12\x17\n\x0ftimeout_seconds\x18\x06 \x01(\x01\x12\x15\n\rbackoff_limit\x18\x07 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x08 \x01(\x05\x12\x19\n\x11input_schema_json\x18\t \x01(\t\x12\x1a\n\x12\x63onfig_schema_json\x18\n \x01(\t\x12\x1a\n\x12output_schema_json\x18\x0b \x01(\t\x12\x0e\n\x06source\x18\x0c \x01(\t\x12,\n\x08problems\x18\r \x03(\x0b\x32\x1a.runs.v1.DefinitionProblem\x12\x14\n\x0con_interrupt\x18\x0e \x01(\t\"?\n\x11\x44\x65\x66initionProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"%\n\x12ListTargetsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"4\n\x13ListTargetsResponse\x12\x1d\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x0f.runs.v1.Target\"3\n\x10GetTargetRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"4\n\x11GetTargetResponse\x12\x1f\n\x06target\x18\x01 \x01(\x0b\x32\x0f.runs.v1.Target\" \n\rReloadRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"]\n\x0eReloadResponse\x12\x1d\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x0f.runs.v1.Target\x12,\n\x08problems\x18\x02 \x03(\x0b\x32\x1a.runs.v1.DefinitionProblem2\xd6\x01\n\x0b\x44\x65\x66initions\x12H\n\x0bListTargets\x12\x1b.runs.v1.ListTargetsRequest\x1a\x1c.runs.v1.ListTargetsResponse\x12\x42\n\tGetTarget\x12\x19.runs.v1.GetTargetRequest\x1a\x1a.runs.v1.GetTargetResponse\x12\x39\n\x06Reload\x12\x16.runs.v1.ReloadRequest\x1a\x17.runs.v1.ReloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19runs/v1/definitions.proto\x12\x07runs.v1\x1a\x11runs/v1/run.proto\"\xdb\x02\n\x06Target\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x1e\n\x04kind\x18\x02 \x01(\x0e\x32\x10.runs.v1.RunKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\t\x12\x17\n\x0ftimeout_seconds\x18\x06 \x01(\x01\x12\x15\n\rbackoff_limit\x18\x07 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x08 \x01(\x05\x12\x19\n\x11input_schema_json\x18\t \x01(\t\x12\x1a\n\x12\x63onfig_schema_json\x18\n \x01(\t\x12\x1a\n\x12output_schema_json\x18\x0b \x01(\t\x12\x0e\n\x06source\x18\x0c \x01(\t\x12,\n\x08problems\x18\r \x03(\x0b\x32\x1a.runs.v1.DefinitionProblem\x12\x14\n\x0con_interrupt\x18\x0e \x01(\t\"?\n\x11\x44\x65\x66initionProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"%\n\x12ListTargetsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"b\n\x13ListTargetsResponse\x12\x1d\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x0f.runs.v1.Target\x12,\n\x08problems\x18\x02 \x03(\x0b\x32\x1a.runs.v1.DefinitionProblem\"3\n\x10GetTargetRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"4\n\x11GetTargetResponse\x12\x1f\n\x06target\x18\x01 \x01(\x0b\x32\x0f.runs.v1.Target\" \n\rReloadRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"]\n\x0eReloadResponse\x12\x1d\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x0f.runs.v1.Target\x12,\n\x08problems\x18\x02 \x03(\x0b\x32\x1a.runs.v1.DefinitionProblem2\xd6\x01\n\x0b\x44\x65\x66initions\x12H\n\x0bListTargets\x12\x1b.runs.v1.ListTargetsRequest\x1a\x1c.runs.v1.ListTargetsResponse\x12\x42\n\tGetTarget\x12\x19.runs.v1.GetTargetRequest\x1a\x1a.runs.v1.GetTargetResponse\x12\x39\n\x06Reload\x12\x16.runs.v1.ReloadRequest\x1a\x17.runs.v1.ReloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,15 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTARGETSREQUEST']._serialized_start=472
   _globals['_LISTTARGETSREQUEST']._serialized_end=509
   _globals['_LISTTARGETSRESPONSE']._serialized_start=511
-  _globals['_LISTTARGETSRESPONSE']._serialized_end=563
-  _globals['_GETTARGETREQUEST']._serialized_start=565
-  _globals['_GETTARGETREQUEST']._serialized_end=616
-  _globals['_GETTARGETRESPONSE']._serialized_start=618
-  _globals['_GETTARGETRESPONSE']._serialized_end=670
-  _globals['_RELOADREQUEST']._serialized_start=672
-  _globals['_RELOADREQUEST']._serialized_end=704
-  _globals['_RELOADRESPONSE']._serialized_start=706
-  _globals['_RELOADRESPONSE']._serialized_end=799
-  _globals['_DEFINITIONS']._serialized_start=802
-  _globals['_DEFINITIONS']._serialized_end=1016
+  _globals['_LISTTARGETSRESPONSE']._serialized_end=609
+  _globals['_GETTARGETREQUEST']._serialized_start=611
+  _globals['_GETTARGETREQUEST']._serialized_end=662
+  _globals['_GETTARGETRESPONSE']._serialized_start=664
+  _globals['_GETTARGETRESPONSE']._serialized_end=716
+  _globals['_RELOADREQUEST']._serialized_start=718
+  _globals['_RELOADREQUEST']._serialized_end=750
+  _globals['_RELOADRESPONSE']._serialized_start=752
+  _globals['_RELOADRESPONSE']._serialized_end=845
+  _globals['_DEFINITIONS']._serialized_start=848
+  _globals['_DEFINITIONS']._serialized_end=1062
 # @@protoc_insertion_point(module_scope)

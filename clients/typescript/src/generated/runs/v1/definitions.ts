@@ -70,6 +70,11 @@ export interface ListTargetsRequest {
 export interface ListTargetsResponse {
   /** By name. */
   data: Target[];
+  /**
+   * Why there may be more: what could not be read, such as a module that cannot be imported. The targets that it
+   * declares are not among `data`.
+   */
+  problems: DefinitionProblem[];
 }
 
 /** Which target. */
@@ -461,13 +466,16 @@ export const ListTargetsRequest: MessageFns<ListTargetsRequest> = {
 };
 
 function createBaseListTargetsResponse(): ListTargetsResponse {
-  return { data: [] };
+  return { data: [], problems: [] };
 }
 
 export const ListTargetsResponse: MessageFns<ListTargetsResponse> = {
   encode(message: ListTargetsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.data) {
       Target.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.problems) {
+      DefinitionProblem.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -493,6 +501,14 @@ export const ListTargetsResponse: MessageFns<ListTargetsResponse> = {
             message.data.push(Target.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problems.push(DefinitionProblem.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -511,6 +527,7 @@ export const ListTargetsResponse: MessageFns<ListTargetsResponse> = {
   fromPartial(object: DeepPartial<ListTargetsResponse>): ListTargetsResponse {
     const message = createBaseListTargetsResponse();
     message.data = object.data?.map((e) => Target.fromPartial(e)) || [];
+    message.problems = object.problems?.map((e) => DefinitionProblem.fromPartial(e)) || [];
     return message;
   },
 };
