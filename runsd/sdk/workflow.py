@@ -3,7 +3,7 @@
 The function is executed again from its start whenever its run goes on after a pause or a crash; calls
 of this context answer from the record as far as it reaches. So whatever touches the world belongs into
 a step, and branches and loops may depend only on what this context gave. An operation counts when it is
-awaited; its place in the record is where it was called.
+awaited; its place in the record is where it was called. One that never is fails the run.
 """
 
 from __future__ import annotations

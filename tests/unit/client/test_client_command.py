@@ -264,6 +264,16 @@ def test_get_shows_the_steps(daemon: FakeDaemon) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("status", "label"), [(run_pb2.RUN_STATUS_WAITING, "goes on at"), (run_pb2.RUN_STATUS_PENDING, "start_after")]
+)
+def test_get_says_when_a_run_goes_on(daemon: FakeDaemon, status: run_pb2.RunStatus.ValueType, label: str) -> None:
+    run_id = daemon.add_run("workflow:w", status=status)
+    daemon.state.runs[run_id].start_after.FromDatetime(datetime(2031, 5, 1, 12, tzinfo=UTC))
+    assert f"{label:<16} 2031-05-01T12:00:00.000Z\n" in runs("get", run_id).stdout
+    assert value(runs("get", run_id, "--json"))["start_after"] == "2031-05-01T12:00:00.000Z"
+
+
 def test_list_shows_how_long_a_run_has_been_executing(daemon: FakeDaemon) -> None:
     run = daemon.state.runs[daemon.add_run()]
     run.started_at.FromDatetime(datetime.now(UTC) - timedelta(hours=2, minutes=3, seconds=30))

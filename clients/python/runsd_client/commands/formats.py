@@ -77,7 +77,9 @@ def show_run(screen: Screen, run: Run) -> None:
         value = record[name]
         if value not in ("", None, [], {}, False) or (name == "exit_code" and value == 0):
             shown = value if isinstance(value, str) else display_json(value)
-            screen.line((f"{name:<16}", "bold"), (shown, status_style(run.status) if name == "status" else ""))
+            screen.line(
+                (f"{_label(name, run):<16}", "bold"), (shown, status_style(run.status) if name == "status" else "")
+            )
     if run.error is not None:
         _show_error(screen, run.error)
     if run.steps:
@@ -85,6 +87,11 @@ def show_run(screen: Screen, run: Run) -> None:
     if run.logs:
         cut = " (the end of them)" if run.logs_truncated else ""
         _show_text(screen, f"logs{cut}", run.logs)
+
+
+def _label(name: str, run: Run) -> str:
+    """The field's own name, but where it would mislead: what waits has started long ago."""
+    return "goes on at" if name == "start_after" and run.status is RunStatus.WAITING else name
 
 
 def _show_error(screen: Screen, error: RunError) -> None:
