@@ -23,7 +23,8 @@ from runsd.store.transaction import StoredRun, Transaction
 # A change to the run inside the transaction that its events are written in.
 Entry = Callable[[Transaction, StoredRun], StoredRun]
 
-# What nobody waits for is written together with what comes right after it.
+# What nobody waits for is written together with what comes right after it: within this time, or within the next
+# turn of an event loop that has too much to do to get round in it.
 LET_GATHER_SECONDS = 0.002
 
 # Entries that wait to be written; past this nothing is taken that a workflow adds without awaiting anything.
@@ -68,7 +69,7 @@ class Recorder:
 
     def _write_after(self, seconds: float) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(seconds, self._write)
+            self._timer = self._loop.call_later(seconds, self._loop.call_soon, self._write)
 
     def _write(self) -> None:
         """One change at a time, so that the order is kept whatever becomes of it."""
