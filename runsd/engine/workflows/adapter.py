@@ -56,7 +56,7 @@ class WorkflowAdapter:
         if run_id in self._ignoring:
             self._ignoring.discard(run_id)
             session.fail(RunError(IGNORES_PAUSES, ErrorCode.EXCEPTION))
-        execution = WorkflowExecution(spec, self._store, session, program, lambda: self._forget(run_id, execution))
+        execution = WorkflowExecution(spec, self._store, session, program, partial(self._forget, run_id))
         self._executing[run_id] = execution
         for event in missed:
             execution.notice(event)

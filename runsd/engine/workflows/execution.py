@@ -65,8 +65,14 @@ class Still:
 
 class WorkflowExecution:
     def __init__(
-        self, spec: AttemptSpec, store: Store, session: Session, program: Program, when_over: Callable[[], None]
+        self,
+        spec: AttemptSpec,
+        store: Store,
+        session: Session,
+        program: Program,
+        when_over: Callable[[WorkflowExecution], None],
     ) -> None:
+        """`when_over` gets this object rather than knowing it: held by itself, it would last until a collection."""
         self.age_seconds = spec.age_seconds
         self._spec = spec
         self._store = store
@@ -148,7 +154,7 @@ class WorkflowExecution:
         finally:
             self._let_go()
             await session.recorder.close()
-            self._when_over()
+            self._when_over(self)
             self._over.set()
 
     def _branch_context(self, coroutine: Any) -> Context:
