@@ -227,17 +227,17 @@ class Attempt:
         end: Ending = ending(stored.run, outcome, self._retry, transaction.steady_now, random.random())
         if end.output_json:
             transaction.set_output(stored, end.output_json)
-        stored = self._end(transaction, stored, end)
+        stored = self._end(transaction, stored, end, outcome.is_childless)
         passing(CrashPoint.OUTCOME_STAGED)
         further = after_interruption(stored.run, outcome, self.spec.definition.on_interrupt)
         if further is not None:
-            stored = self._end(transaction, stored, further)
+            stored = self._end(transaction, stored, further, outcome.is_childless)
         return stored.run
 
-    def _end(self, transaction: Transaction, stored: StoredRun, end: Ending) -> StoredRun:
+    def _end(self, transaction: Transaction, stored: StoredRun, end: Ending, is_childless: bool) -> StoredRun:
         stored = self._before_end(transaction, stored, end)
         if end.event_type in TERMINAL_TYPES:
-            return end_run(transaction, stored, end.event_type, end.payload)
+            return end_run(transaction, stored, end.event_type, end.payload, is_childless=is_childless)
         return transaction.record(stored, end.event_type, end.payload)
 
 

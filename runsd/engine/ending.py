@@ -12,9 +12,11 @@ from runsd.model.targets import RunKind
 from runsd.store.transaction import StoredRun, Transaction
 
 
-def end_run(transaction: Transaction, stored: StoredRun, event_type: EventType, payload: Payload) -> StoredRun:
-    """Records a terminal event."""
-    if stored.run.kind is RunKind.WORKFLOW:
+def end_run(
+    transaction: Transaction, stored: StoredRun, event_type: EventType, payload: Payload, *, is_childless: bool = False
+) -> StoredRun:
+    """Records a terminal event. `is_childless` spares to ask for runs below a workflow."""
+    if stored.run.kind is RunKind.WORKFLOW and not is_childless:
         _cancel_children(transaction, stored)
     return transaction.record(stored, event_type, payload)
 

@@ -55,6 +55,8 @@ class Outcome:
     is_past_cancelling: bool = False
     # It counted on a further attempt, and has not undone its steps.
     is_not_undone: bool = False
+    # There never was a run below it, which would have to end with it.
+    is_childless: bool = False
     # The step whose failure ended a workflow.
     failed_step_id: str = ""
 

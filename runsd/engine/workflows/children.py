@@ -51,6 +51,7 @@ class Children:
         self._waits = waits
         # Those that are awaited, with their end once it is known.
         self._awaited: dict[str, Run | None] = {}
+        self.has_begun = False
 
     @property
     def awaited(self) -> list[str]:
@@ -75,6 +76,7 @@ class Children:
             return transaction.emit(stored, [begun])
 
         self._recorder.add(entry)
+        self.has_begun = True
         return new.run_id
 
     def _request(self, step: ChildStep, documents: Mapping[str, Any], options: StepOptions) -> CreateRequest:

@@ -146,7 +146,7 @@ class WorkflowExecution:
             rest = session.recorder.take_rest()
             if rest is None:
                 await session.recorder.durable()
-            return Ended(outcome, Output(rest or []))
+            return Ended(replace(outcome, is_childless=session.is_childless), Output(rest or []))
         except asyncio.CancelledError:
             if session.recorder.failure is not None:
                 raise session.recorder.failure from None

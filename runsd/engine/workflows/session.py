@@ -220,6 +220,13 @@ class Session:
         for task in self._live:
             task.cancel()
 
+    @property
+    def is_childless(self) -> bool:
+        """Whether no run was ever begun below it, now or by an attempt before this one."""
+        return not self.children.has_begun and not any(
+            step.kind is StepKind.RUN for step in self.history.steps.values()
+        )
+
     def left_children(self) -> list[str]:
         """Runs that may still execute although their steps are not reached any more: cancelled, or not got to."""
         steps = (step for step in self.history.steps.values() if step.kind is StepKind.RUN and step.child_run_id)
