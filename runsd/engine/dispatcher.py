@@ -191,7 +191,7 @@ class Dispatcher:
         return picked
 
     async def _claim(self, picked: list[Queued]) -> None:
-        claims = await self._store.journal.insist(lambda t: [self._claim_one(t, queued) for queued in picked])
+        claims = await self._store.journal.insist(lambda t: self._claim_all(t, picked))
         passing(CrashPoint.CLAIM_COMMITTED)
         for queued, claimed in zip(picked, claims, strict=True):
             if claimed is None:
@@ -199,14 +199,18 @@ class Dispatcher:
             else:
                 self._execute(claimed)
 
-    def _claim_one(self, transaction: Transaction, queued: Queued) -> Claimed | None:
+    def _claim_all(self, transaction: Transaction, picked: list[Queued]) -> list[Claimed | None]:
+        documents = transaction.documents(queued.number for queued in picked)
+        return [self._claim_one(transaction, queued, documents[queued.number]) for queued in picked]
+
+    def _claim_one(self, transaction: Transaction, queued: Queued, documents: Documents) -> Claimed | None:
         """Marks the run as started, if it is still to be. Committed before anything executes."""
         stored = transaction.get(queued.run_id)
         run = stored.run
         if run.status is RunStatus.WAITING and not transaction.is_due(stored):
             return None
         if run.status is RunStatus.WAITING:
-            return self._resumed(transaction, stored, queued)
+            return self._resumed(transaction, stored, queued, documents)
         if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.steady_now:
             return None
         if run.expires_after is not None and run.expires_after <= transaction.steady_now and run.attempt == 0:
@@ -215,7 +219,7 @@ class Dispatcher:
         definition = self._definition(transaction, stored)
         if definition is None:
             return None
-        return self._started(transaction, stored, queued, definition)
+        return self._started(transaction, stored, queued, documents, definition)
 
     def _definition(self, transaction: Transaction, stored: StoredRun) -> Definition | None:
         """None: it cannot be run. A broken one is waited for; without any the run has failed."""
@@ -230,7 +234,14 @@ class Dispatcher:
             fail_run(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
             return None
 
-    def _started(self, transaction: Transaction, stored: StoredRun, queued: Queued, definition: Definition) -> Claimed:
+    def _started(
+        self,
+        transaction: Transaction,
+        stored: StoredRun,
+        queued: Queued,
+        documents: Documents,
+        definition: Definition,
+    ) -> Claimed:
         adapter = definition.adapter.value
         payload = {"attempt": stored.run.attempt + 1, "adapter": adapter}
         if definition.version:
@@ -238,10 +249,11 @@ class Dispatcher:
         stored = transaction.record(stored, EventType.STARTED, payload)
         transaction.open_attempt(stored, adapter)
         directory = self._catalog.project(stored.run.project).directory
-        documents = transaction.documents(stored)
         return Claimed(queued, stored.run, documents, definition, directory, stored.last_event_id)
 
-    def _resumed(self, transaction: Transaction, stored: StoredRun, queued: Queued) -> Claimed | None:
+    def _resumed(
+        self, transaction: Transaction, stored: StoredRun, queued: Queued, documents: Documents
+    ) -> Claimed | None:
         """Goes on with a waiting run."""
         run = stored.run
         definition = self._definition(transaction, stored)
@@ -250,7 +262,6 @@ class Dispatcher:
         stored = transaction.resume(stored)
         age = (transaction.steady_now - transaction.attempt_began(stored)) / MICROSECONDS
         directory = self._catalog.project(run.project).directory
-        documents = transaction.documents(stored)
         return Claimed(queued, stored.run, documents, definition, directory, stored.last_event_id, age)
 
     async def _sleep(self) -> None:

@@ -60,7 +60,7 @@ class Room:
 
         def change(transaction: Transaction) -> tuple[Run, int, Documents]:
             stored = transaction.get(run_id)
-            documents = transaction.documents(stored)
+            documents = transaction.documents([stored.number])[stored.number]
             payload = {"attempt": stored.run.attempt + 1, "adapter": "workflow"}
             version = {"version": self.definition.version} if self.definition.version else {}
             stored = transaction.record(stored, EventType.STARTED, payload | version)
@@ -72,7 +72,8 @@ class Room:
     async def resume(self, run_id: str) -> AttemptSpec:
         def change(transaction: Transaction) -> tuple[Run, int, Documents]:
             stored = transaction.resume(transaction.get(run_id))
-            return stored.run, stored.last_event_id, transaction.documents(stored)
+            documents = transaction.documents([stored.number])[stored.number]
+            return stored.run, stored.last_event_id, documents
 
         return self._spec(*await self.store.journal.change(change))
 
