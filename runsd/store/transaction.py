@@ -12,6 +12,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import chain
 from typing import Any
 
 from runsd.model.attempt import Offsets
@@ -166,7 +168,7 @@ class Transaction:
         run = advance(None, EventType.CREATED, payload, self.now)
         self.counters.run_no += 1
         stored = StoredRun(self.counters.run_no, run, 0, is_new=True)
-        self.staged.new_documents.append((stored.number, documents.input_json, documents.config_json))
+        self.staged.new_documents.append((stored.number, documents.input_json, documents.config_json, ""))
         if run.idempotency_key:
             self.staged.keys[run.project, run.idempotency_key] = (run.run_id, request_hash)
             self.staged.hashes[stored.number] = request_hash
@@ -281,16 +283,12 @@ class Transaction:
         return appended
 
 
-_INSERT_RUN = (
-    f"INSERT INTO runs (run_no, request_hash, {RUN_COLUMNS}) VALUES (?, ?{', ?' * len(RUN_COLUMNS.split(','))})"
-)
+_INSERT_RUNS = f"INSERT INTO runs (run_no, request_hash, {RUN_COLUMNS}) VALUES "
 _UPDATE_RUN = f"UPDATE runs SET {', '.join(f'{column} = ?' for column in CHANGED_COLUMNS)} WHERE run_no = ?"
-_INSERT_DOCUMENTS = "INSERT INTO documents (run_no, input_json, config_json, output_json) VALUES (?, ?, ?, '')"
+_INSERT_DOCUMENTS = "INSERT INTO documents (run_no, input_json, config_json, output_json) VALUES "
 _UPDATE_OUTPUT = "UPDATE documents SET output_json = ? WHERE run_no = ?"
-_INSERT_EVENT = (
-    "INSERT INTO events (position, run_no, event_id, event_type, payload_json, created_at) VALUES (?, ?, ?, ?, ?, ?)"
-)
-_INSERT_ATTEMPT = "INSERT INTO attempts (run_no, attempt, adapter, began_at) VALUES (?, ?, ?, ?)"
+_INSERT_EVENTS = "INSERT INTO events (position, run_no, event_id, event_type, payload_json, created_at) VALUES "
+_INSERT_ATTEMPTS = "INSERT INTO attempts (run_no, attempt, adapter, began_at) VALUES "
 _UPDATE_OFFSETS = (
     "UPDATE attempts SET stdout_offset = ?, stderr_offset = ?, events_offset = ? WHERE run_no = ? AND attempt = ?"
 )
@@ -310,13 +308,13 @@ def write(connection: sqlite3.Connection, staged: Staged) -> None:
             new.append((stored.number, staged.hashes.get(stored.number), *run_values(stored.run)))
         else:
             changed.append((*changed_values(stored.run), stored.number))
+    _insert(connection, _INSERT_RUNS, new)
+    _insert(connection, _INSERT_DOCUMENTS, staged.new_documents)
+    _insert(connection, _INSERT_EVENTS, staged.events)
+    _insert(connection, _INSERT_ATTEMPTS, staged.attempts)
     for statement, rows in (
-        (_INSERT_RUN, new),
         (_UPDATE_RUN, changed),
-        (_INSERT_DOCUMENTS, staged.new_documents),
         (_UPDATE_OUTPUT, staged.outputs),
-        (_INSERT_EVENT, staged.events),
-        (_INSERT_ATTEMPT, staged.attempts),
         (_UPDATE_OFFSETS, staged.offsets),
         (_INSERT_ARTIFACT, staged.artifacts),
         (_INSERT_WAIT, list(staged.waits.items())),
@@ -326,3 +324,23 @@ def write(connection: sqlite3.Connection, staged: Staged) -> None:
         if rows:
             connection.executemany(statement, rows)
     schedule_changes.write(connection, staged.schedules)
+
+
+# Of one statement: `executemany` gives the interpreter away and takes it back for every row.
+_ROWS_AT_ONCE = (64, 8, 1)
+
+
+def _insert(connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Many rows a statement; `insert` ends before the values."""
+    done = 0
+    for count in _ROWS_AT_ONCE:
+        while len(rows) - done >= count:
+            values = tuple(chain.from_iterable(rows[done : done + count]))
+            connection.execute(_with_places(insert, len(values) // count, count), values)
+            done += count
+
+
+@cache
+def _with_places(insert: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return insert + ", ".join([row] * rows)
