@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from runsd.definitions.catalog import Catalog
@@ -46,7 +45,7 @@ def checked_request(catalog: Catalog, request: CreateRequest, payload_limit: int
         run_id=new_run_id(),
         project=project.id,
         target=Target.parse(request.target),
-        request=replace(request, project=project.id),
+        request=request._replace(project=project.id),
         timeout_seconds=definition.timeout_seconds if timeout is None else timeout,
         backoff_limit=definition.backoff_limit if backoff is None else backoff,
     )

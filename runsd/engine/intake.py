@@ -7,7 +7,7 @@ one run, and a cancellation that races an end is one of the two and never both.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runsd.definitions.catalog import Catalog
 from runsd.engine.checking import checked_request
@@ -66,7 +66,7 @@ class Intake:
                 faults.append(FieldViolation(f"{here}.project", f"must be empty or {project!r}, as the batch's"))
                 continue
             try:
-                new.append(checked_request(self._catalog, replace(request, project=project), self._payload_limit))
+                new.append(checked_request(self._catalog, request._replace(project=project), self._payload_limit))
             except InvalidRequest as error:
                 faults.extend(fault.inside(here) for fault in error.violations)
             except (NotFound, NotPossible) as error:

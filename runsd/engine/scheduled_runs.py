@@ -129,8 +129,7 @@ class ScheduledRuns:
 
     def triggered(self, schedule: Schedule, run_name: str, idempotency_key: str) -> NewRun:
         """A run by hand. Raises InvalidRequest, NotFound, NotPossible."""
-        request = replace(
-            _request(schedule, None),
+        request = _request(schedule, None)._replace(
             name=run_name or schedule.spec.run_name,
             idempotency_key=idempotency_key,
             trigger_kind=TriggerKind.MANUAL,
@@ -142,7 +141,7 @@ def _alone(schedule: Schedule, new: NewRun) -> NewRun:
     """Where the policy says that runs of the schedule do not execute side by side."""
     if schedule.spec.concurrency_policy not in (ConcurrencyPolicy.REPLACE, ConcurrencyPolicy.QUEUE):
         return new
-    return replace(new, request=replace(new.request, concurrency_key=f"schedule/{schedule.schedule_id}"))
+    return replace(new, request=new.request._replace(concurrency_key=f"schedule/{schedule.schedule_id}"))
 
 
 def trigger_fingerprint(new: NewRun) -> bytes:

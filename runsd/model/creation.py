@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from runsd.model.events import Payload, Raw
 from runsd.model.record import Documents
@@ -12,8 +13,7 @@ from runsd.model.targets import Target
 from runsd.model.times import after, rfc3339
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
+class CreateRequest(NamedTuple):
     """What a client asked for, texts empty and numbers None when unset. Not checked yet."""
 
     project: str = ""
@@ -41,7 +41,7 @@ class CreateRequest:
 
     def fingerprint(self) -> bytes:
         """Equal for equal requests: tells a repeated request from another under the same key."""
-        sent = astuple(self)[:-_NOT_SENT]
+        sent = tuple(self)[:-_NOT_SENT]
         return hashlib.blake2b(repr(sent).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

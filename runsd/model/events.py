@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _RESERVED = re.compile(r"(run|step|approval)(\..*)?|artifact|signal")
@@ -55,8 +54,7 @@ class Stream(StrEnum):
     SYSTEM = "system"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """`created_at` in microseconds. Committed events never change."""
 
     event_id: int
@@ -69,8 +67,7 @@ class Event:
         return self.event_type in TERMINAL_TYPES
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """An event with its place in the daemon-wide order of commits. `run_id` is empty for events of a schedule."""
 
     position: int
@@ -81,8 +78,7 @@ class Committed:
     schedule_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An event that is not in the log yet."""
 
     event_type: str

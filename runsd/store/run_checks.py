@@ -11,7 +11,7 @@ import binascii
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from runsd.model.attempt import Offsets
@@ -166,7 +166,7 @@ def check_record(connection: sqlite3.Connection, run_no: int, run: Run, log: Run
 
 
 def _differences(stored: Run, folded: Run) -> Iterator[str]:
-    for name in (f.name for f in fields(Run)):
+    for name in Run._fields:
         ours, theirs = _comparable(getattr(stored, name)), _comparable(getattr(folded, name))
         if name == "metadata_json":
             ours, theirs = _canonical(ours), _canonical(theirs)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from runsd.model.attempt import Offsets
 from runsd.model.errors import NotFound
@@ -40,8 +40,7 @@ from runsd.store.schedule_changes import StagedSchedules
 RECENT_RUNS = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
+class StoredRun(NamedTuple):
     """A run as it stands in the transaction, with its number and how many events it has."""
 
     number: int
@@ -95,7 +94,7 @@ class RecentRuns:
             if stored.run.status.is_terminal:
                 self._runs.pop(run_id, None)
             else:
-                self._runs[run_id] = replace(stored, is_new=False) if stored.is_new else stored
+                self._runs[run_id] = stored._replace(is_new=False) if stored.is_new else stored
         while len(self._runs) > RECENT_RUNS:
             del self._runs[next(iter(self._runs))]
 

@@ -167,7 +167,7 @@ def read_signal_answer(message: runs_pb2.SignalRunResponse) -> SignalAnswer:
 
 
 def read_definitions(message: definitions_pb2.ListTargetsResponse) -> Definitions:
-    return Definitions(tuple(map(read_target, message.data)), tuple(map(_read_problem, message.problems)))
+    return Definitions(tuple(map(read_target, message.data)), tuple(map(read_problem, message.problems)))
 
 
 def read_reload_answer(message: definitions_pb2.ReloadResponse) -> ReloadAnswer:

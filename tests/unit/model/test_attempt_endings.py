@@ -30,16 +30,16 @@ def failed(code: str, **facts: Any) -> Outcome:
     [
         (RUN, Outcome(0), EventType.COMPLETED),
         (RUN, failed("exit_code"), EventType.FAILED),
-        (replace(RUN, backoff_limit=1), failed("exit_code"), EventType.RETRYING),
-        (replace(RUN, backoff_limit=1, attempt=2), failed("exit_code"), EventType.FAILED),
-        (replace(RUN, backoff_limit=1), failed("timeout"), EventType.RETRYING),
-        (replace(RUN, backoff_limit=1, attempt=3, interruptions=2), failed("exit_code"), EventType.RETRYING),
-        (replace(RUN, backoff_limit=1, attempt=3, interruptions=1), failed("exit_code"), EventType.FAILED),
-        (replace(RUN, backoff_limit=9), failed(ErrorCode.OUTPUT_LIMIT), EventType.FAILED),
-        (replace(RUN, backoff_limit=9), failed(ErrorCode.OUTPUT_INVALID), EventType.FAILED),
-        (replace(RUN, backoff_limit=9), failed("exception", may_retry=False), EventType.FAILED),
-        (replace(RUN, cancel_requested=True), Outcome(0), EventType.CANCELLED),
-        (replace(RUN, cancel_requested=True, backoff_limit=9), failed("signal"), EventType.CANCELLED),
+        (RUN._replace(backoff_limit=1), failed("exit_code"), EventType.RETRYING),
+        (RUN._replace(backoff_limit=1, attempt=2), failed("exit_code"), EventType.FAILED),
+        (RUN._replace(backoff_limit=1), failed("timeout"), EventType.RETRYING),
+        (RUN._replace(backoff_limit=1, attempt=3, interruptions=2), failed("exit_code"), EventType.RETRYING),
+        (RUN._replace(backoff_limit=1, attempt=3, interruptions=1), failed("exit_code"), EventType.FAILED),
+        (RUN._replace(backoff_limit=9), failed(ErrorCode.OUTPUT_LIMIT), EventType.FAILED),
+        (RUN._replace(backoff_limit=9), failed(ErrorCode.OUTPUT_INVALID), EventType.FAILED),
+        (RUN._replace(backoff_limit=9), failed("exception", may_retry=False), EventType.FAILED),
+        (RUN._replace(cancel_requested=True), Outcome(0), EventType.CANCELLED),
+        (RUN._replace(cancel_requested=True, backoff_limit=9), failed("signal"), EventType.CANCELLED),
     ],
 )
 def test_endings(run: Run, outcome: Outcome, event_type: EventType) -> None:
@@ -59,13 +59,13 @@ def test_interruption_is_no_failure_of_the_work() -> None:
     assert first.event_type is EventType.INTERRUPTED
     assert "start_after" not in first.payload
     again = ending(
-        replace(RUN, attempt=3, interruptions=2, fruitless_interruptions=2), INTERRUPTED, RETRY, now=0, chance=0.5
+        RUN._replace(attempt=3, interruptions=2, fruitless_interruptions=2), INTERRUPTED, RETRY, now=0, chance=0.5
     )
     assert from_rfc3339(again.payload["start_after"]) == 2_000_000
 
 
 def test_interruption_after_progress_is_followed_at_once() -> None:
-    run = replace(RUN, attempt=9, interruptions=8, fruitless_interruptions=5)
+    run = RUN._replace(attempt=9, interruptions=8, fruitless_interruptions=5)
     end = ending(run, replace(INTERRUPTED, progressed=True), RETRY, now=0, chance=0.5)
     assert end.payload["progressed"] is True and "start_after" not in end.payload
     after = advance(run, end.event_type, end.payload, 0)
@@ -82,7 +82,7 @@ def test_interruption_after_progress_is_followed_at_once() -> None:
     ],
 )
 def test_interrupted_run_goes_on_or_fails_by_policy(policy: OnInterrupt, interruptions: int, goes_on: bool) -> None:
-    run = replace(RUN, status=RunStatus.PENDING, attempt=interruptions, fruitless_interruptions=interruptions)
+    run = RUN._replace(status=RunStatus.PENDING, attempt=interruptions, fruitless_interruptions=interruptions)
     further = after_interruption(run, INTERRUPTED, policy)
     if goes_on:
         assert further is None

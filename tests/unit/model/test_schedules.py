@@ -104,7 +104,7 @@ RUN = Run("r", "p", RunKind.TASK, "task:t", RunStatus.PENDING, NOW, NOW, "r")
 
 
 def ended(schedule: Schedule, status: RunStatus, at: int) -> Schedule:
-    return run_ended(run_began(schedule, RUN), replace(RUN, status=status), at)
+    return run_ended(run_began(schedule, RUN), RUN._replace(status=status), at)
 
 
 def test_health() -> None:
