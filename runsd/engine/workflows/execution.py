@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,19 +21,18 @@ import structlog
 from runsd.adapters.base import AttemptSpec, Ended, Output
 from runsd.adapters.containment import Containment
 from runsd.engine.workflows.calls import error_of_exception, failed_step_of
+from runsd.engine.workflows.letting_go import Still, record_wait
 from runsd.engine.workflows.operations import SessionOperations
 from runsd.engine.workflows.session import Session
-from runsd.engine.workflows.waits import LINGER_SECONDS, Wait
+from runsd.engine.workflows.waits import LINGER_SECONDS
 from runsd.model.attempt import Outcome, StopReason, stopped_error
-from runsd.model.events import Draft, Event, EventType, Stream, log
+from runsd.model.events import Event, EventType, Stream, log
 from runsd.model.replay import COMPENSATIONS, Nondeterministic, Scope, check_version
 from runsd.model.retry import may_retry
 from runsd.model.run import ErrorCode, Run, RunError
-from runsd.model.times import after, rfc3339
 from runsd.sdk.documents import dumps
 from runsd.sdk.workflow import WorkflowContext
 from runsd.store.store import Store
-from runsd.store.transaction import Transaction
 
 logger = structlog.get_logger()
 
@@ -43,24 +42,6 @@ SETTLED_ROUNDS = 3
 CLOSE_SECONDS = 0.5
 WAITING = Outcome(is_waiting=True)
 LEFT_TASKS = "the workflow ended while {} of it went on, cancelled now; await a task whose steps have to be done\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Still:
-    """A workflow that only waits, as it was when that was seen: the writer's thread decides on this alone.
-
-    What the event loop learns before the decision is on disk makes no difference to it.
-    """
-
-    last_event_id: int
-    waits: Sequence[Wait]
-    children: Sequence[str]
-    emitted: Sequence[Draft]
-
-    @property
-    def reason(self) -> str:
-        more = f" and {len(self.waits) - 1} more" if len(self.waits) > 1 else ""
-        return f"{self.waits[0].reason}{more}"
 
 
 class WorkflowExecution:
@@ -242,7 +223,7 @@ class WorkflowExecution:
             session.never_cancels(session.waits.waiting[0].key[1])
             return False
         with session.recorder.held():
-            has_let_go = await self._store.journal.insist(partial(self._wait, still=self._seen()))
+            has_let_go = await self._store.journal.insist(partial(record_wait, run=self._spec.run, still=self._seen()))
             if has_let_go:
                 self._let_go()
                 session.recorder.drop()
@@ -253,22 +234,6 @@ class WorkflowExecution:
     def _seen(self) -> Still:
         session = self._session
         return Still(self._seen_event_id, session.waits.waiting, session.children.awaited, self._operations.emitted())
-
-    def _wait(self, transaction: Transaction, still: Still) -> bool:
-        """The run waits from now on, unless something has come that the workflow had not seen."""
-        stored = transaction.get(self._spec.run.run_id)
-        has_news = stored.last_event_id != still.last_event_id or stored.run.cancel_requested
-        if has_news or any(transaction.get(run_id).run.status.is_terminal for run_id in still.children):
-            return False
-        moments = [wait.until for wait in still.waits if wait.until is not None]
-        if self._spec.run.timeout_seconds:
-            began = transaction.attempt_began(stored)
-            moments.append(after(began, self._spec.run.timeout_seconds))
-        if still.emitted:
-            stored = transaction.emit(stored, still.emitted)
-        until = {"until": rfc3339(min(moments))} if moments else {}
-        transaction.wait(stored, {"reason": still.reason, **until})
-        return True
 
     async def _catch_up(self) -> None:
         events, last_event_id = await self._store.queries.history_events(self._spec.run.run_id)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runsd.engine.workflows.letting_go import record_wait
 from runsd.model.events import EventType, decode
 from runsd.model.run import RunStatus
 from runsd.sdk.workflow import WorkflowContext
@@ -39,7 +40,7 @@ def just_before_it_waits(here: Room, monkeypatch: pytest.MonkeyPatch, come: Call
 
     async def interfering(change: Any) -> Any:
         nonlocal has_come
-        if isinstance(change, partial) and change.func.__name__ == "_wait" and not has_come:
+        if isinstance(change, partial) and change.func is record_wait and not has_come:
             has_come = True
             await come()
         return await insist(change)
