@@ -60,7 +60,8 @@ def update(project: str, current: schedules_pb2.Schedule, changes: ScheduleChang
 def is_taken(call: Call[Schedule], current: schedules_pb2.Schedule) -> bool:
     """Whether the update was done: one whose answer was lost is refused when it is made again."""
     assert isinstance(call.request, schedules_pb2.UpdateScheduleRequest)
-    return call.request.spec == current.spec
+    wanted, there = (schedule_requests.with_defaults(spec) for spec in (call.request.spec, current.spec))
+    return wanted == there
 
 
 def pause(project: str, schedule_id: str, reason: str) -> Call[Schedule]:

@@ -77,6 +77,22 @@ def changed_spec(spec: schedules_pb2.ScheduleSpec, changes: ScheduleChanges) -> 
     return _with(copy, {**_other_ways(changes), **changes})
 
 
+def with_defaults(spec: schedules_pb2.ScheduleSpec) -> schedules_pb2.ScheduleSpec:
+    """As the daemon gives it back: with what the contract says of fields that are left out."""
+    filled = schedules_pb2.ScheduleSpec(
+        concurrency_policy=schedules_pb2.CONCURRENCY_POLICY_ALLOW,
+        catch_up=schedules_pb2.CATCH_UP_LATEST,
+        catch_up_window_seconds=86_400,
+    )
+    filled.MergeFrom(spec)
+    times = filled.timetable
+    if times.cron:
+        times.cron, times.timezone = " ".join(times.cron.split()), times.timezone or "UTC"
+    elif times.HasField("every_seconds"):
+        times.anchor.SetInParent()
+    return filled
+
+
 def timetable(options: TimetableOptions) -> schedules_pb2.Timetable:
     _refuse_unknown("preview", options, TimetableOptions)
     found = schedules_pb2.Timetable()

@@ -138,7 +138,10 @@ class CreateScheduleAnswer(Record):
 
 @dataclass(frozen=True, slots=True)
 class BackfilledRun(Record):
-    """The run of a past occurrence; `duplicate` is true when it had been there before."""
+    """The run of a past occurrence; `duplicate` is true when it had been there before.
+
+    `run_id` is empty where the occurrence waits for runs to end.
+    """
 
     scheduled_for: datetime
     run_id: str

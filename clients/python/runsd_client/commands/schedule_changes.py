@@ -67,7 +67,7 @@ def create(
     if as_json:
         screen.json(answer.to_dict())
         return
-    done = "was there before, just so" if answer.duplicate else "created"
+    done = "was there before, just so;" if answer.duplicate else "created,"
     screen.line((schedule_id, "bold"), (done, ""), (next_text(answer.schedule), "dim"))
 
 
@@ -113,7 +113,7 @@ def update(
     made are not touched. The exit status is 2 where it was changed by somebody else at the same time, or is
     declared in the project.
     """
-    typed = typed_options(context)
+    typed = {"target": target, **typed_options(context)}
     taken_away = [_known(name, typed) for name in unset or ()]
     if not taken_away and all(value is None for value in typed.values()):
         raise typer.BadParameter("nothing to change; say what, such as --cron '30 2 * * *'", param_hint="SCHEDULE")
@@ -125,7 +125,7 @@ def update(
     if as_json:
         screen.json(schedule.to_dict())
     else:
-        screen.line((schedule_id, "bold"), ("updated", ""), (next_text(schedule), "dim"))
+        screen.line((schedule_id, "bold"), ("updated,", ""), (next_text(schedule), "dim"))
 
 
 def _known(option: str, typed: Mapping[str, object]) -> str:

@@ -25,6 +25,8 @@ _COLUMNS = (
 _WHEN = ("cron", "timezone", "at", "every_seconds")
 _SHOWN_APART = ("target", "catch_up_window_seconds", *_WHEN)
 _SECONDS = "_seconds"
+# Where intervals count from unless something else is said.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def when_text(spec: ScheduleSpec) -> str:
@@ -86,17 +88,24 @@ def show_schedule(screen: Screen, schedule: Schedule) -> None:
     _field(screen, "schedule_id", schedule.schedule_id)
     _field(screen, "target", schedule.spec.target)
     _field(screen, "when", when_text(schedule.spec))
-    _field(screen, "state", state_text(schedule), schedule.pause_reason)
+    _field(screen, "state", state_text(schedule), in_brackets(schedule.pause_reason))
     _field(screen, "source", source)
-    _field(screen, "health", schedule.health, health_reason(schedule), style=HEALTH_STYLES.get(schedule.health, ""))
+    _field(
+        screen,
+        "health",
+        schedule.health,
+        in_brackets(health_reason(schedule)),
+        style=HEALTH_STYLES.get(schedule.health, ""),
+    )
     for occurrence in schedule.next:
-        _field(screen, "next", _local_text(occurrence), f"({utc_text(occurrence.at)})", occurrence.note)
+        _field(screen, "next", _local_text(occurrence), in_brackets(utc_text(occurrence.at)), occurrence.note)
     _field(screen, "last_run", schedule.last_run_id, _remark("for", schedule.last_scheduled_for))
     _field(screen, "last_success", schedule.last_success_run_id, _remark("at", schedule.last_success_at))
     _field(screen, "runs", _counts(schedule))
     for skipped in schedule.skips:
         _field(screen, "skipped", _skipped_text(skipped))
     _show_spec(screen, schedule.spec)
+    _field(screen, "etag", schedule.etag)
     show_problems(screen, schedule)
 
 
@@ -104,6 +113,8 @@ def _show_spec(screen: Screen, spec: ScheduleSpec) -> None:
     record = spec.to_dict()
     for name in (name for name in record if name not in _SHOWN_APART):
         value = record[name]
+        if name == "anchor" and spec.anchor == _EPOCH:
+            continue
         if value in ("", None, [], {}) or (value == 0 and name not in ("timeout_seconds", "backoff_limit")):
             continue
         if name.endswith(_SECONDS):
@@ -121,6 +132,10 @@ def _field(screen: Screen, name: str, value: str, *remarks: str, style: str = ""
         screen.line((f"{name:<20}", "bold"), (value, style), *((remark, "dim") for remark in remarks))
 
 
+def in_brackets(text: str) -> str:
+    return f"({text})" if text else ""
+
+
 def health_reason(schedule: Schedule) -> str:
     if schedule.health is ScheduleHealth.FAILING:
         return "the run that ended last has failed"
@@ -135,12 +150,12 @@ def _remark(word: str, moment: datetime | None) -> str:
 
 def _counts(schedule: Schedule) -> str:
     counts = {
-        "made": schedule.runs_made,
+        "on schedule": schedule.runs_made,
         "not ended": schedule.active_runs,
         "queued": schedule.queued,
         "skipped": schedule.skipped,
     }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "made")
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "on schedule")
 
 
 def _skipped_text(skipped: SkippedOccurrences) -> str:

@@ -83,9 +83,9 @@ def option_of(name: str) -> str:
 
 def typed_options(context: typer.Context) -> dict[str, Any]:
     """Those that say what a schedule does, and when, by the library's names; None for what was not typed."""
-    from runsd_client.schedule_requests import ScheduleChanges
+    from runsd_client.schedule_requests import ScheduleOptions
 
-    return {name: value for name, value in context.params.items() if name in ScheduleChanges.__annotations__}
+    return {name: value for name, value in context.params.items() if name in ScheduleOptions.__annotations__}
 
 
 def read_options(typed: Mapping[str, Any], moments: MomentReader) -> ScheduleOptions:

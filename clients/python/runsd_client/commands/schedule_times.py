@@ -80,7 +80,8 @@ def preview(
     if as_json:
         screen.json({"data": [occurrence.to_dict() for occurrence in found]})
         return
-    show_occurrences(screen, found)
+    if found:
+        show_occurrences(screen, found)
     if len(found) < count:
         screen.note("nothing more is due" if found else "nothing is due")
 
@@ -125,4 +126,5 @@ def backfill(
 
 def _show_backfilled(screen: Screen, run: BackfilledRun) -> None:
     moment = utc_text(run.scheduled_for) if screen.is_terminal else rfc3339(run.scheduled_for)
-    screen.line((run.run_id, "bold"), (moment, ""), ("had been there before" if run.duplicate else "", "dim"))
+    remark = "had been there before" if run.duplicate else ""
+    screen.line((run.run_id or "queued", "bold"), (moment, ""), (remark, "dim"))

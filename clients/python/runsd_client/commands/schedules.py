@@ -9,7 +9,7 @@ import typer
 
 from runsd_client.commands import options, schedule_changes, schedule_times
 from runsd_client.commands.connection import connect
-from runsd_client.commands.schedule_formats import next_text, show_schedule, show_schedules
+from runsd_client.commands.schedule_formats import in_brackets, next_text, show_schedule, show_schedules
 from runsd_client.commands.start import AnswerAsJson, after_creation
 from runsd_client.commands.terminal import Screen
 from runsd_client.schedule_values import Schedule
@@ -76,7 +76,7 @@ def pause(
     screen = Screen()
     with connect(address, project, screen) as client:
         schedule = client.schedules.pause(schedule_id, reason=reason)
-    _show(screen, schedule, "paused", schedule.pause_reason, as_json)
+    _show(screen, schedule, "paused", in_brackets(schedule.pause_reason), as_json)
 
 
 def resume(
@@ -89,7 +89,7 @@ def resume(
     screen = Screen()
     with connect(address, project, screen) as client:
         schedule = client.schedules.resume(schedule_id)
-    _show(screen, schedule, "resumed", next_text(schedule), as_json)
+    _show(screen, schedule, "resumed,", next_text(schedule), as_json)
 
 
 def delete(
@@ -105,7 +105,7 @@ def delete(
     screen = Screen()
     with connect(address, project, screen) as client:
         schedule = client.schedules.delete(schedule_id)
-    _show(screen, schedule, "deleted", "runs that it has made go on", as_json)
+    _show(screen, schedule, "deleted,", "its runs go on", as_json)
 
 
 def trigger(
