@@ -5,10 +5,10 @@ Each check yields sentences; a sound database yields none.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 
-from runsd.model.events import decode
 from runsd.model.run import Run
 from runsd.model.schedules import Schedule
 from runsd.store.schedule_rows import SCHEDULE_COLUMNS, schedule_from_row
@@ -21,6 +21,7 @@ _ACTIVE = (
     "SELECT count(*) FROM runs WHERE project = ? AND schedule_id = ? AND status IN ('pending', 'running', 'waiting')"
 )
 _QUEUED = "SELECT count(*) FROM occurrences WHERE schedule_no = ? AND run_id = ''"
+_SKIPPED = "SELECT coalesce(sum(count), 0) FROM skips WHERE schedule_no = ?"
 _TWICE = (
     "SELECT scheduled_for, count(*), min(run_id) FROM runs WHERE project = ? AND schedule_id = ? "
     "AND scheduled_for IS NOT NULL AND retry_of_run_id = '' GROUP BY scheduled_for HAVING count(*) > 1 LIMIT ?"
@@ -70,6 +71,10 @@ def _counts(connection: sqlite3.Connection, number: int, schedule: Schedule) -> 
         yield f"it counts {schedule.active} active runs, there are {active}"
     if queued != schedule.queued:
         yield f"it counts {schedule.queued} queued occurrences, there are {queued}"
+    (skipped,) = connection.execute(_SKIPPED, (number,)).fetchone()
+    # Those of a deleted schedule of its name are kept.
+    if skipped < schedule.skipped:
+        yield f"it counts {schedule.skipped} skipped occurrences, there are {skipped}"
     if schedule.next_at is not None and not schedule.is_in_force:
         yield "it is paused or deleted, and due"
 
@@ -89,8 +94,21 @@ def _events(connection: sqlite3.Connection, number: int, schedule: Schedule) -> 
         if event_id != expected:
             yield f"event {event_id} ({event_type}) stands where {expected} should"
             return
-        health = decode(payload_json)["health"]
+        try:
+            was, becomes = _change_of_health(payload_json)
+        except (ValueError, KeyError, TypeError) as error:
+            yield f"event {event_id} ({event_type}) cannot be read: {error!r}"
+            return
+        if was != health:
+            yield f"event {event_id} ({event_type}) says it was {was}, the one before {health}"
+        health = becomes
     if schedule.last_event_id != expected:
         yield f"it counts {schedule.last_event_id} events, there are {expected}"
-    if expected and health != schedule.health.value:
-        yield f"it is {schedule.health.value}, its last event says {health}"
+    if health != schedule.health.value:
+        says = "its last event says" if expected else "without an event it is"
+        yield f"it is {schedule.health.value}, {says} {health}"
+
+
+def _change_of_health(payload_json: str) -> tuple[str, str]:
+    payload = json.loads(payload_json)
+    return payload["was"], payload["health"]
