@@ -176,7 +176,8 @@ class Schedule:
 
     @property
     def is_exhausted(self) -> bool:
-        return 0 < self.spec.max_runs <= self.runs_made
+        """What is queued is going to make runs, too."""
+        return 0 < self.spec.max_runs <= self.runs_made + self.queued
 
     @property
     def etag(self) -> str:
@@ -309,5 +310,5 @@ def coming(schedule: Schedule, count: int) -> tuple[Occurrence, ...]:
     """The next occurrences, as things stand."""
     if schedule.next_at is None:
         return ()
-    left = schedule.spec.max_runs - schedule.runs_made if schedule.spec.max_runs else count
+    left = schedule.spec.max_runs - schedule.runs_made - schedule.queued if schedule.spec.max_runs else count
     return tuple(islice(schedule.spec.timetable.after(schedule.next_at - 1), min(count, left)))

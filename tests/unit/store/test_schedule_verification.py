@@ -44,7 +44,7 @@ async def write_schedules(directory: Path) -> None:
 
 async def _write(journal: Journal) -> None:
     for schedule_id in (HOURLY, QUEUE, DELETED):
-        await journal.change(lambda t, name=schedule_id: _create(t, name))
+        await journal.change(_created(schedule_id))
     await journal.change(_run(HOURLY, FAILED, at=HOUR))
     await journal.change(_ended(FAILED, EventType.FAILED))
     await journal.change(_run(HOURLY, RETRY, at=HOUR, retry_of=FAILED))
@@ -59,9 +59,14 @@ async def _write(journal: Journal) -> None:
     await journal.change(_run("", PLAIN))
 
 
-def _create(transaction: Transaction, schedule_id: str) -> None:
+def _created(schedule_id: str) -> Any:
     spec = replace(SPEC, concurrency_policy=ConcurrencyPolicy.QUEUE) if schedule_id == QUEUE else SPEC
-    schedule_changes.create(transaction, replace(created("p", schedule_id, spec, 0), next_at=4 * HOUR))
+    schedule = replace(created("p", schedule_id, spec, 0), next_at=4 * HOUR)
+
+    def change(transaction: Transaction) -> None:
+        schedule_changes.create(transaction, schedule)
+
+    return change
 
 
 def _run(schedule_id: str, run_id: str, at: int | None = None, retry_of: str = "") -> Any:
