@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.torture.disk import Disk, DiskEvent
+from tests.torture.disk import Disk, DiskEvent, DiskRun
 from tests.torture.plan import FLOW
 from tests.torture.witness import Following, Seen, Watched, Witness, canonical, exact
 
@@ -25,7 +25,7 @@ class Checker:
         yield from self._decisions()
         for following in self.witness.followings:
             yield from self._following(following)
-        everything = [_watched(event, exact=True) for event in self.disk.events]
+        everything = [_watched(event, exact=True) for event in self.disk.everything]
         yield from _compared("watch", self.witness.watched, everything)
         lifecycles = [_watched(e, exact=False) for e in self.disk.events if e.event_type.startswith("run.")]
         yield from _compared("watch of run.*", self.witness.watched_lifecycles, lifecycles)
@@ -34,7 +34,7 @@ class Checker:
         """Each key made one run, with its request, and every acknowledgement named that run."""
         of_key: dict[str, list[str]] = {}
         for run in self.disk.runs.values():
-            if not run.parent:
+            if not run.parent and not run.schedule_id:
                 of_key.setdefault(run.key, []).append(run.run_id)
         yield from (f"key {key!r} made {run_ids}" for key, run_ids in of_key.items() if len(run_ids) > 1)
         yield from (
@@ -132,6 +132,10 @@ def _digest(payload_json: str, is_exact: bool) -> bytes:
 
 
 def runs_by_kind_and_status(disk: Disk) -> Counter[str]:
-    return Counter(
-        f"{'part, ' if run.parent else ''}{run.target.partition(':')[2]} {run.status}" for run in disk.runs.values()
-    )
+    return Counter(f"{_origin(run)}{run.target.partition(':')[2]} {run.status}" for run in disk.runs.values())
+
+
+def _origin(run: DiskRun) -> str:
+    if run.parent:
+        return "part, "
+    return "scheduled, " if run.schedule_id else ""

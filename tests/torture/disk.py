@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.torture.work import STDERR, STDOUT, TICK
 
-_ENDINGS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.retrying", "run.interrupted"})
+ENDINGS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.retrying", "run.interrupted"})
 _DESCRIPTORS = {"stdout": STDOUT, "stderr": STDERR}
 
 
@@ -37,9 +37,35 @@ class DiskRun:
     backoff_limit: int
     retry_of: str
     parent: str
+    schedule_id: str
+    scheduled_for: int | None
+    trigger_kind: str
+    created_at: int
+    start_after: int | None
     error_code: str
     input: Any
     output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSkip:
+    """Occurrences of a schedule that made no run."""
+
+    first_at: int
+    last_at: int
+    count: int
+    reason: str
+
+    @property
+    def is_missed(self) -> bool:
+        """Nobody looked at the clock when they came."""
+        return self.reason.startswith("missed")
+
+    def has(self, at: int) -> bool:
+        return self.first_at <= at <= self.last_at
+
+    def moments(self, step: int) -> range:
+        return range(self.first_at, self.last_at + 1, step)
 
 
 @dataclass(slots=True)
@@ -59,6 +85,11 @@ class Disk:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
             self.runs = {run.run_id: run for run in _runs(connection)}
             self.events = list(_events(connection))
+            # Those of schedules are in one order with those of runs.
+            self.everything = sorted([*self.events, *_schedule_events(connection)], key=lambda event: event.position)
+            self.skips: dict[str, list[DiskSkip]] = {}
+            for name, *values in connection.execute(_SKIPS):
+                self.skips.setdefault(name, []).append(DiskSkip(*values))
         self.by_run: dict[str, list[DiskEvent]] = {run_id: [] for run_id in self.runs}
         for event in self.events:
             self.by_run[event.run_id].append(event)
@@ -75,7 +106,7 @@ class Disk:
 
 
 def _take(attempt: DiskAttempt, event_type: str, payload: Any) -> None:
-    if event_type in _ENDINGS:
+    if event_type in ENDINGS:
         attempt.ending = event_type
         attempt.exit_code = payload.get("exit_code")
         attempt.error_code = payload.get("error", {}).get("code", "")
@@ -91,7 +122,8 @@ def _take(attempt: DiskAttempt, event_type: str, payload: Any) -> None:
 def _runs(connection: sqlite3.Connection) -> Iterator[DiskRun]:
     rows = connection.execute(
         "SELECT run_id, idempotency_key, target, status, attempt, backoff_limit, retry_of_run_id, parent_run_id, "
-        "error_json, input_json, output_json FROM runs JOIN documents USING (run_no)"
+        "schedule_id, scheduled_for, trigger_kind, runs.created_at, start_after, error_json, input_json, output_json "
+        "FROM runs JOIN documents USING (run_no)"
     )
     for *plain, error, input_json, output_json in rows:
         code = json.loads(error)["code"] if error else ""
@@ -105,6 +137,19 @@ def _events(connection: sqlite3.Connection) -> Iterator[DiskEvent]:
         "FROM events e JOIN runs USING (run_no) ORDER BY position"
     )
     yield from (DiskEvent(*row) for row in rows)
+
+
+def _schedule_events(connection: sqlite3.Connection) -> Iterator[DiskEvent]:
+    rows = connection.execute(
+        "SELECT position, '', event_id, event_type, payload_json, created_at FROM schedule_events ORDER BY position"
+    )
+    yield from (DiskEvent(*row) for row in rows)
+
+
+_SKIPS = (
+    "SELECT schedule_id, first_at, last_at, count, reason FROM skips JOIN schedules USING (schedule_no) "
+    "ORDER BY skip_no"
+)
 
 
 @dataclass(slots=True)

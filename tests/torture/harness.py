@@ -22,6 +22,7 @@ from tests.torture.killing import Kills, TorturedDaemon, kill_again_and_again, s
 from tests.torture.load import Load, running_load
 from tests.torture.plan import FLOW
 from tests.torture.project import write_project
+from tests.torture.schedule_judging import ScheduleJudge
 from tests.torture.witness import Watched, Witness
 from tests.torture.work import LEDGER
 
@@ -42,6 +43,7 @@ class Verdict:
     disk: Disk
     judge: Judge
     flows: FlowJudge
+    schedules: ScheduleJudge
     verified: str
     violations: list[str] = field(default_factory=list)
 
@@ -87,8 +89,16 @@ def _have_reached(watched: list[Watched], position: int) -> bool:
 
 def _last_position(file: Path, event_types: str) -> int:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-        row = connection.execute("SELECT max(position) FROM events WHERE event_type LIKE ?", (event_types,)).fetchone()
+        row = connection.execute(_LAST_POSITION, {"types": event_types}).fetchone()
         return int(row[0])
+
+
+_LAST_POSITION = """
+SELECT max(position) FROM (
+    SELECT position FROM events WHERE event_type LIKE :types
+    UNION ALL SELECT position FROM schedule_events WHERE event_type LIKE :types
+)
+"""
 
 
 def _verify(state: Path, *options: str) -> tuple[str, list[str]]:
@@ -105,9 +115,14 @@ def _judged(daemon: TorturedDaemon, cycles: int, seed: int, seconds: float, kill
     disk = Disk(daemon.state / DATABASE)
     judge = Judge(disk, read_ledger(daemon.directory / "project" / LEDGER))
     flows = FlowJudge(disk, read_steps(daemon.directory / "project" / STEPS))
+    schedules = ScheduleJudge(disk, kills.lives)
     verified, violations = _verify(daemon.state, "--deep")
     violations += [*kills.complaints, *witness.complaints, *Checker(disk, witness).violations()]
+    for told in witness.schedules:
+        violations += (f"schedule {told.wish.schedule_id}: {fault}" for fault in schedules.faults(told))
     for run in disk.runs.values():
+        if run.schedule_id:
+            continue
         faults = [*judge.faults(run), *(flows.faults(run) if run.target == FLOW else ())]
         violations += (f"{run.run_id} ({run.target}): {fault}" for fault in faults)
-    return Verdict(cycles, seed, seconds, kills, witness, disk, judge, flows, verified, violations)
+    return Verdict(cycles, seed, seconds, kills, witness, disk, judge, flows, schedules, verified, violations)

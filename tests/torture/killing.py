@@ -27,6 +27,14 @@ _WAITS = (
 
 
 @dataclass(slots=True)
+class Life:
+    """Of a daemon that got ready, to when it was killed; microseconds since 1970."""
+
+    begin: int
+    end: int | None = None
+
+
+@dataclass(slots=True)
 class Kills:
     """Recovery is from the daemon's launch until it accepts calls, in seconds.
 
@@ -38,6 +46,7 @@ class Kills:
     recovery: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     found_waiting: int = 0
+    lives: list[Life] = field(default_factory=list)
 
 
 class TorturedDaemon(Daemon):
@@ -66,6 +75,7 @@ async def kill_again_and_again(daemon: TorturedDaemon, cycles: int, seed: int, k
             await start(daemon, kills)
             await asyncio.sleep(random.uniform(EARLIEST_SECONDS, LATEST_SECONDS))
             kills.after_ready += 1
+            kills.lives[-1].end = time.time_ns() // 1000
         await _kill(daemon, kills)
     await start(daemon, kills)
 
@@ -74,6 +84,7 @@ async def start(daemon: TorturedDaemon, kills: Kills) -> None:
     begin = time.monotonic()
     await asyncio.to_thread(daemon.start)
     kills.recovery.append(time.monotonic() - begin)
+    kills.lives.append(Life(time.time_ns() // 1000))
 
 
 async def _kill(daemon: TorturedDaemon, kills: Kills) -> None:

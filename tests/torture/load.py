@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 from runsd_client import AsyncRunsClient, NewRun, RetryPolicy, RunsError
-from runsd_client.proto import runs_pb2_grpc
+from runsd_client.proto import runs_pb2_grpc, schedules_pb2_grpc
 
 from tests.torture.answering import answer_flow
 from tests.torture.plan import FlowSpec, Wish, wish
+from tests.torture.scheduling import Scheduling
 from tests.torture.subscribers import follow_by_client, follow_raw, watch_lifecycles, watch_raw
 from tests.torture.witness import Cancelled, Created, Retried, Witness
 
@@ -40,7 +41,9 @@ async def running_load(address: str, seed: int, witness: Witness) -> AsyncIterat
         grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel,
         asyncio.TaskGroup() as group,
     ):
-        load = Load(client, runs_pb2_grpc.RunsStub(channel), witness, group)
+        stub: RunsAsyncStub = runs_pb2_grpc.RunsStub(channel)
+        scheduling = Scheduling(schedules_pb2_grpc.SchedulesStub(channel), stub, witness, seed)
+        load = Load(client, stub, scheduling, witness, group)
         load.begin(seed)
         yield load
         load.end()
@@ -52,11 +55,17 @@ def _count(witness: Witness, error: RunsError) -> None:
 
 class Load:
     def __init__(
-        self, client: AsyncRunsClient, stub: RunsAsyncStub, witness: Witness, group: asyncio.TaskGroup
+        self,
+        client: AsyncRunsClient,
+        stub: RunsAsyncStub,
+        scheduling: Scheduling,
+        witness: Witness,
+        group: asyncio.TaskGroup,
     ) -> None:
         """`group` owns all that is done."""
         self._client = client
         self._stub = stub
+        self._scheduling = scheduling
         self._witness = witness
         self._group = group
         self._stopping = asyncio.Event()
@@ -67,11 +76,13 @@ class Load:
     def begin(self, seed: int) -> None:
         watchers = (watch_raw(self._stub, self._witness), watch_lifecycles(self._client, self._witness))
         self._watching = [self._group.create_task(self._told(watcher)) for watcher in watchers]
+        self._do(self._scheduling.run())
         self._creating = [self._group.create_task(self._create_many(seed, number)) for number in range(CREATORS)]
 
     async def finish(self, seconds: float) -> None:
         """No more runs; until all have ended and all that was to be done with them is. Raises TimeoutError."""
         self._stopping.set()
+        self._scheduling.finish()
         async with asyncio.timeout(seconds):
             await asyncio.gather(*self._creating)
             while self._work:

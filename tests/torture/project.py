@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.torture import flows, work
+from tests.torture import flows, schedules, work
 
 PROJECT_ID = "torture"
 SETTINGS = """
@@ -21,11 +21,11 @@ jitter = 0.0
 _RUNS_TOML = f"""
 [project]
 id = "{PROJECT_ID}"
-modules = ["torture_tasks", "torture_flows"]
+modules = ["torture_tasks", "torture_flows", "torture_scheduled"]
 
 [tasks.process]
 command = ["{sys.executable}", "-S", "-E", "work.py"]
-"""
+{schedules.TOCK_TABLE}"""
 
 _TASKS = """
 import asyncio
@@ -74,5 +74,6 @@ def write_project(directory: Path) -> None:
     directory.mkdir()
     (directory / "runs.toml").write_text(_RUNS_TOML)
     (directory / "torture_tasks.py").write_text(_TASKS)
+    (directory / "torture_scheduled.py").write_text(schedules.TASKS)
     shutil.copy(work.__file__, directory / "work.py")
     shutil.copy(flows.__file__, directory / "torture_flows.py")

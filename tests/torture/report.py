@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
@@ -30,6 +31,7 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "keys, runs", f"{len(witness.wishes):,}, {len(disk.runs):,}"
     yield "retries, cancels acknowledged", f"{len(witness.retried):,}, {len(witness.cancelled):,}"
     yield from _flow_rows(verdict)
+    yield from _schedule_rows(verdict)
     for name, count in sorted(runs_by_kind_and_status(disk).items()):
         yield f"  runs: {name}", f"{count:,}"
     for name, count in sorted(verdict.judge.attempts.items()):
@@ -55,6 +57,32 @@ def _flow_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "steps begun, of them again", f"{counts['begun']:,}, {counts['begun again']:,}"
     for name in ("completed", "failed", "skipped", "copied"):
         yield f"  steps: {name}", f"{counts[name]:,}"
+
+
+def _schedule_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    told, counts = verdict.witness.schedules, verdict.schedules.counts
+    changes = Counter(change.kind for schedule in told for change in schedule.changes)
+    yield "schedules, their runs", f"{len(told):,}, {counts['runs']:,}"
+    yield (
+        "  paused, updated, deleted and made again",
+        ", ".join(f"{changes[kind]:,}" for kind in ("paused", "updated", "replaced")),
+    )
+    answers = sum(len(schedule.backfills) for schedule in told)
+    yield (
+        "  triggers, backfills, retries",
+        ", ".join(
+            f"{count:,}" for count in (sum(len(s.triggered) for s in told), answers, sum(len(s.retried) for s in told))
+        ),
+    )
+    for name in (
+        "occurrences",
+        "due where it is known",
+        "made while the daemon was late",
+        "skipped",
+        "missed with the daemon there",
+        "lost by a change",
+    ):
+        yield f"  occurrences: {name}" if name != "occurrences" else "  occurrences that made runs", f"{counts[name]:,}"
 
 
 def _refused(verdict: Verdict) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.torture.plan import Wish
+from tests.torture.schedule_witness import ScheduleWitness
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Witness:
     retried: list[Retried] = field(default_factory=list)
     signalled: list[Signalled] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
+    schedules: list[ScheduleWitness] = field(default_factory=list)
     followings: list[Following] = field(default_factory=list)
     watched: list[Watched] = field(default_factory=list)
     watched_lifecycles: list[Watched] = field(default_factory=list)
