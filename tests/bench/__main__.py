@@ -20,6 +20,7 @@ from tests.bench.recovery import measure_recovery
 from tests.bench.report import as_json, machine_line, table
 from tests.bench.rows import ROWS
 from tests.bench.scale import measure_scale
+from tests.bench.schedules import measure_schedules
 from tests.bench.server import ServerFailed
 from tests.bench.sizes import DEFAULT, QUICK, Sizes
 from tests.bench.stage import started_stage
@@ -29,6 +30,7 @@ from tests.bench.waiting import measure_waiting
 APART: dict[str, Callable[[Path, Sizes], Awaitable[list[Figure]]]] = {
     "waiting": measure_waiting,
     "recovery": measure_recovery,
+    "schedules": measure_schedules,
 }
 
 
@@ -52,7 +54,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short rounds and small logs: rough figures")
     names = [*ROWS, *APART]
     parser.add_argument("--only", metavar="NAME", choices=names, action="append", help=f"of {', '.join(names)}")
-    parser.add_argument("--scale", action="store_true", help="instead: what must hold at size, waiting, recovery")
+    parser.add_argument(
+        "--scale", action="store_true", help="instead: what must hold at size, waiting, recovery, schedules"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
 

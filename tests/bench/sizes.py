@@ -12,7 +12,7 @@ class Sizes:
     """`window_seconds` is how long one round of a closed loop lasts.
 
     `pending` and `live` runs are what a daemon that was killed finds. `steps` are of one workflow,
-    `workflows` those of a batch, and `waiting` of them wait at once.
+    `workflows` those of a batch, and `waiting` of them wait at once. So many `schedules` are due at once.
     """
 
     rounds: int
@@ -25,6 +25,7 @@ class Sizes:
     steps: int
     workflows: int
     waiting: int
+    schedules: int
 
 
 DEFAULT = Sizes(
@@ -38,6 +39,7 @@ DEFAULT = Sizes(
     steps=1000,
     workflows=1000,
     waiting=10_000,
+    schedules=10_000,
 )
 QUICK = Sizes(
     rounds=3,
@@ -50,4 +52,5 @@ QUICK = Sizes(
     steps=200,
     workflows=200,
     waiting=300,
+    schedules=300,
 )
