@@ -102,8 +102,8 @@ class ScheduleJudge:
 
     def _may_be_lost_from(self, told: ScheduleWitness, stretch: _Stretch) -> int:
         assert stretch.ends_by is not None
-        if stretch.ends_by.kind == "replaced" and told.wish.policy == QUEUE:
-            return 0  # dropped with the queue
+        if told.wish.policy == QUEUE and any(c.kind == "replaced" and c.sent_at >= stretch.end for c in told.changes):
+            return 0  # dropped with the queue, by then
         if stretch.ends_by.kind == "ended":
             return stretch.end - LAG
         ends = [life.end for life in self._lives if life.end and life.end - life.begin > SETTLED]
