@@ -117,8 +117,9 @@ async def running_engine(
         schedules = Schedules(store, catalog, runs)
         for project in catalog.projects:
             catalog.replace(await schedules.take_over(project))
-        timer = stack.enter_context(WallTimer())
-        ticking = group.create_task(Ticker(store, catalog, runs, timer).run(), name="ticker")
+        ticker = Ticker(store, catalog, runs, stack.enter_context(WallTimer()))
+        await ticker.aim_anew()
+        ticking = group.create_task(ticker.run(), name="ticker")
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         clearing_up = group.create_task(clearing.run(), name="clearing")
         leftovers = group.create_task(clear_leftovers(store, files, clearing), name="leftovers")

@@ -55,19 +55,15 @@ class Ticker:
         self._set_aside: set[tuple[int, int]] = set()
         store.journal.listen(self._on_commit)
 
-    def wake(self) -> None:
-        """Definitions have changed."""
-        self._timer.wake()
-
     async def run(self) -> None:
-        await self._aim_anew()
+        """`aim_anew` comes before."""
         while True:
             while waiting := await self._waiting():
                 await self._attend(waiting)
             self._moment = await self._next_moment()
             if await self._timer.until(self._moment):
                 logger.warning("the clock was set, or the machine woke from sleep", now=rfc3339(wall_now()))
-                await self._aim_anew()
+                await self.aim_anew()
 
     def _on_commit(self, commit: Commit) -> None:
         for stored in commit.schedules:
@@ -122,7 +118,7 @@ class Ticker:
         if any(isinstance(outcome, Overloaded) for outcome in outcomes):
             await asyncio.sleep(DISK_FULL_RETRY_SECONDS)
 
-    async def _aim_anew(self) -> None:
+    async def aim_anew(self) -> None:
         """What comes next was found by a clock that showed a later time than now: there may be something before it."""
         self._awake_since = now = wall_now()
         after = 0

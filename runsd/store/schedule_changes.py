@@ -7,7 +7,6 @@ occurrences never disagree with its runs.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -129,10 +128,6 @@ def occurrence(transaction: Transaction, stored: StoredSchedule, at: int) -> str
 def decide(transaction: Transaction, stored: StoredSchedule, at: int, run_id: str) -> None:
     """An occurrence has its run, or is queued where `run_id` is empty."""
     transaction.staged.schedules.occurrences[stored.number, at] = run_id
-
-
-def first_undecided(transaction: Transaction, stored: StoredSchedule, moments: Iterable[int]) -> int | None:
-    return next((at for at in moments if occurrence(transaction, stored, at) is None), None)
 
 
 def first_queued(transaction: Transaction, stored: StoredSchedule) -> int | None:

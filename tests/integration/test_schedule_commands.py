@@ -194,7 +194,7 @@ async def test_an_update_that_was_done_is_known_by_what_the_daemon_gives_back(cl
         {"concurrency_policy": "queue", "catch_up": None, "catch_up_window": None},
         {"concurrency_policy": None, "jitter": "1m", "end_at": datetime(2030, 1, 1, tzinfo=UTC)},
     ):
-        done = await client.schedules.update("again", **changes)  # type: ignore[arg-type]
+        done = await client.schedules.update("again", **changes)
         assert done.etag != etag
-        assert await client.schedules.update("again", etag=etag, **changes) == done  # type: ignore[arg-type]
+        assert await client.schedules.update("again", etag=etag, **changes) == done
     await client.schedules.delete("again")
