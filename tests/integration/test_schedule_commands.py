@@ -158,14 +158,19 @@ def test_a_schedule_makes_runs(sync_client: RunsClient) -> None:
 
 async def test_a_schedule_by_the_async_client(client: AsyncRunsClient) -> None:
     made = await client.schedules.create(
-        "hourly", "task:echo", every=timedelta(hours=1), input={"n": 2**70}, metadata={"team": "a"}, max_staleness="2d"
+        "hourly",
+        "task:echo",
+        every=timedelta(hours=1),
+        input={"n": 2**70},
+        metadata={"team": "a"},
+        max_staleness_seconds="2d",
     )
     assert not made.duplicate
     with pytest.raises(AlreadyExistsError):
         await client.schedules.create("hourly", "task:echo", every=60)
     first = await client.schedules.get("hourly")
     assert (first.spec.input, first.spec.every_seconds, first.spec.concurrency_policy) == ({"n": 2**70}, 3600, "allow")
-    changed = await client.schedules.update("hourly", cron="0 * * * *", max_staleness=None)
+    changed = await client.schedules.update("hourly", cron="0 * * * *", max_staleness_seconds=None)
     assert (changed.spec.cron, changed.spec.timezone, changed.spec.every_seconds) == ("0 * * * *", "UTC", None)
     assert (changed.spec.max_staleness_seconds, changed.spec.metadata) == (0, {"team": "a"})
     with pytest.raises(ConflictError):

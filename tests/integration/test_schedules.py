@@ -249,7 +249,7 @@ async def test_health_is_told_as_it_changes(client: AsyncRunsClient) -> None:
         assert failing.event.payload == {"schedule_id": "health", "health": "failing", "was": "healthy"}
         await client.schedules.update("health", input=0)
         assert (await anext(events)).event.payload["health"] == "healthy"
-        await client.schedules.update("health", cron="0 0 1 1 *", max_staleness=1)
+        await client.schedules.update("health", cron="0 0 1 1 *", max_staleness_seconds=1)
         stale = await anext(events)
         assert (stale.event.payload["health"], stale.event.payload["was"]) == ("stale", "healthy")
         assert (await client.schedules.get("health")).health == "stale"

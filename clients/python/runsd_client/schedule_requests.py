@@ -45,7 +45,7 @@ class ScheduleOptions(TimetableOptions, total=False):
     catch_up_window: Duration | None
     jitter: Duration | None
     max_runs: int | None
-    max_staleness: Duration | None
+    max_staleness_seconds: Duration | None
 
 
 class ScheduleChanges(ScheduleOptions, total=False):
@@ -58,7 +58,6 @@ _WIRE_NAMES = {
     "every": "every_seconds",
     "catch_up_window": "catch_up_window_seconds",
     "jitter": "jitter_seconds",
-    "max_staleness": "max_staleness_seconds",
 }
 # What is unset when another of them is chosen.
 _WAYS: Mapping[str, tuple[str, ...]] = {"cron": ("cron", "timezone"), "at": ("at",), "every": ("every", "anchor")}

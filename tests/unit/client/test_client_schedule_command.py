@@ -242,7 +242,15 @@ def test_list_shows_how_schedules_stand(daemon: FakeDaemon) -> None:
     rows = [line.split("  ") for line in result.stdout.splitlines()]
     a, b, c = ([cell.strip() for cell in row if cell] for row in rows[1:])
     assert a == ["a", "at 2027-07-01 00:00:00Z", "task:a", "healthy", "over"]
-    assert b == ["b", "every 90m", "task:a", "2027-03-27T01:30:00.000Z", "run-9", "failing", "active, declared, broken"]
+    assert b == [
+        "b",
+        "every 90m",
+        "task:a",
+        "2027-03-27T01:30:00.000Z",
+        "run-9",
+        "failing",
+        "active, declaration broken",
+    ]
     assert (c[1], c[-1]) == ("30 2 * * * UTC", "paused")
     assert result.stderr == "runs: b: runs.toml: schedules.b: no\n"
     first = schedules("list", "--limit", "2")

@@ -99,7 +99,7 @@ def test_create_sends_all_it_was_given(daemon: FakeDaemon, client: RunsClient) -
         catch_up_window="2h",
         jitter=timedelta(seconds=1.5),
         max_runs=7,
-        max_staleness=90,
+        max_staleness_seconds=90,
         paused=True,
         project="p",
     )

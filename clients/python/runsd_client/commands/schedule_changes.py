@@ -47,7 +47,7 @@ def create(
     catch_up_window: of_schedules.CatchUpWindow = None,
     jitter: of_schedules.Jitter = None,
     max_runs: of_schedules.MaxRuns = None,
-    max_staleness: of_schedules.MaxStaleness = None,
+    max_staleness_seconds: of_schedules.MaxStaleness = None,
     paused: Annotated[bool, typer.Option("--paused", help="It makes no runs until it is resumed.")] = False,
     address: options.Address = None,
     project: options.Project = None,
@@ -95,7 +95,7 @@ def update(
     catch_up_window: of_schedules.CatchUpWindow = None,
     jitter: of_schedules.Jitter = None,
     max_runs: of_schedules.MaxRuns = None,
-    max_staleness: of_schedules.MaxStaleness = None,
+    max_staleness_seconds: of_schedules.MaxStaleness = None,
     unset: Annotated[
         list[str] | None,
         typer.Option("--unset", metavar="OPTION", help="Take this away, such as end-at; several times for more."),

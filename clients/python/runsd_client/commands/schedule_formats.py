@@ -42,10 +42,11 @@ def utc_text(moment: datetime) -> str:
 
 
 def state_text(schedule: Schedule) -> str:
-    active = "active" if schedule.next else "over"
-    words = ["paused" if schedule.paused else active]
-    words += ["declared"] if schedule.source else []
-    return ", ".join([*words, "broken"] if schedule.problems else words)
+    """Where a declaration is broken, the one before it is in force."""
+    words = ["paused" if schedule.paused else "active" if schedule.next else "over"]
+    if schedule.source:
+        words.append("declaration broken" if schedule.problems else "declared")
+    return ", ".join(words)
 
 
 def show_schedules(screen: Screen, schedules: tuple[Schedule, ...]) -> None:

@@ -73,7 +73,7 @@ MaxStaleness = Annotated[
 
 _MOMENTS = ("at", "anchor", "start_at", "end_at")
 _EXAMPLES = {"input": '{"topic": "AI agents"}', "config": '{"batchSize": 100}', "metadata": '{"team": "data"}'}
-_OPTIONS = {"timeout_seconds": "timeout", "backoff_limit": "retries"}
+_OPTIONS = {"timeout_seconds": "timeout", "backoff_limit": "retries", "max_staleness_seconds": "max-staleness"}
 
 
 def option_of(name: str) -> str:
