@@ -62,7 +62,7 @@ def sent(daemon: FakeDaemon, method: str) -> Any:
 def test_help_of_every_command() -> None:
     shown = schedules("--help").stdout
     assert all(f"  {name} " in shown for name in COMMANDS)
-    assert "...\n" not in shown, "a summary is cut"
+    assert "..." not in shown.partition("Commands:")[2], "a summary is cut"
     for name in COMMANDS:
         assert all(option in schedules(name, "--help").stdout for option in ("--address", "--project", "Write JSON: "))
     assert "  schedules " in runs("--help").stdout
