@@ -1,11 +1,13 @@
 /** The client. Thin: what is sent, how it is read and what is tried again is decided elsewhere. */
 import { Calling, type CallOptions } from "./calling.js";
 import { readAccepted, readEvent, readPage, readRun, readTarget } from "./conversion.js";
+import * as creation from "./creation.js";
+import type { NewRun, NewTaskRun, NewWorkflowRun } from "./creation.js";
 import { ArtifactCursor, EventCursor, WatchCursor } from "./cursors.js";
 import { DefinitionsService } from "./generated/runs/v1/definitions.js";
 import { RunsService } from "./generated/runs/v1/runs.js";
 import * as requests from "./requests.js";
-import type { Decision, NewRun, NewTaskRun, NewWorkflowRun, RunFilters, WatchFilters } from "./requests.js";
+import type { Decision, RunFilters, WatchFilters } from "./requests.js";
 import { resolveSettings, type RunsClientOptions, type Settings } from "./settings.js";
 import type {
   AcceptedAnswer,
@@ -47,13 +49,13 @@ export class RunsClient {
 
   /** From the moment of the answer the run is on disk. */
   async createTaskRun(run: NewTaskRun, options?: CallOptions): Promise<AcceptedAnswer> {
-    const request = requests.createTaskRun(run, this.settings);
+    const request = creation.createTaskRun(run, this.settings);
     return readAccepted(await this.calling.call(RunsService.createRun, request, options));
   }
 
   /** As `createTaskRun`, of a workflow. */
   async createWorkflowRun(run: NewWorkflowRun, options?: CallOptions): Promise<AcceptedAnswer> {
-    const request = requests.createWorkflowRun(run, this.settings);
+    const request = creation.createWorkflowRun(run, this.settings);
     return readAccepted(await this.calling.call(RunsService.createRun, request, options));
   }
 
@@ -62,7 +64,7 @@ export class RunsClient {
     runs: readonly NewRun[],
     options: { projectId?: string } & CallOptions = {},
   ): Promise<AcceptedAnswer[]> {
-    const request = requests.batchCreate(runs, options.projectId, this.settings);
+    const request = creation.batchCreate(runs, options.projectId, this.settings);
     return (await this.calling.call(RunsService.batchCreateRuns, request, options)).data.map(readAccepted);
   }
 

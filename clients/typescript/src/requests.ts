@@ -1,12 +1,8 @@
-/** What a caller asks for, and the message it becomes. */
-import { randomUUID } from "node:crypto";
-
-import { KINDS, STATUSES, TRIGGER_KINDS } from "./conversion.js";
-import { InvalidRequestError, type FieldViolation } from "./errors.js";
+/** What a caller asks for, and the message it becomes; `creation` has the runs to create. */
+import { KINDS, STATUSES } from "./conversion.js";
+import { newKey } from "./creation.js";
 import { Fields } from "./fields.js";
 import {
-  BatchCreateRunsRequest,
-  CreateRunRequest,
   DecideApprovalRequest,
   ListRunsRequest,
   RetryRunRequest,
@@ -14,59 +10,7 @@ import {
   WatchEventsRequest,
 } from "./generated/runs/v1/runs.js";
 import type { Settings } from "./settings.js";
-import type { RunKind, RunStatus, TriggerKind } from "./values.js";
-
-/** All that can be said about a run to create, beside its target. */
-export interface RunOptions {
-  /** Id of the project; else the client's. */
-  projectId?: string;
-  /** A label for people. */
-  name?: string;
-  /** Any JSON value: what the definition works on. */
-  input?: unknown;
-  /** Any JSON value: how the definition does it. */
-  config?: unknown;
-  /** Labels to filter by. */
-  metadata?: Record<string, unknown>;
-  /** How long one attempt may take; 0 is without limit. Else the definition's. */
-  timeoutSeconds?: number;
-  /** Retries after the first attempt. Else the definition's. */
-  backoffLimit?: number;
-  /** The same key makes one run. Else one of the client's, so that nothing is created twice. */
-  idempotencyKey?: string;
-  /** Higher starts earlier, -1000 to 1000. */
-  priority?: number;
-  /** Of the runs that share this key, one executes at a time. */
-  concurrencyKey?: string;
-  /** Seconds from now before which the run does not start. */
-  startAfterSeconds?: number;
-  /** Seconds from now by which the run must have started, or it fails with code `expired`. */
-  expiresAfterSeconds?: number;
-  /** Else the run that this process is part of, if any. Empty: none. */
-  parentRunId?: string;
-  batchId?: string;
-  triggerKind?: TriggerKind;
-  triggerId?: string;
-  createdBy?: string;
-}
-
-export interface NewTaskRun extends RunOptions {
-  /** `task:<id>`. */
-  target: string;
-}
-
-/** Of a workflow by its id or as a target; where both are given they must agree. */
-export interface NewWorkflowRun extends RunOptions {
-  workflowId?: string;
-  /** `workflow:<id>`. */
-  target?: string;
-}
-
-/** Of a task or a workflow. */
-export interface NewRun extends RunOptions {
-  /** `task:<id>` or `workflow:<id>`. */
-  target: string;
-}
+import type { RunKind, RunStatus } from "./values.js";
 
 /** Which events of a project to watch. */
 export interface WatchFilters {
@@ -110,28 +54,6 @@ export interface Decision {
   data?: unknown;
 }
 
-const RUN_OPTIONS = new Set<string>([
-  "projectId",
-  "target",
-  "workflowId",
-  "name",
-  "input",
-  "config",
-  "metadata",
-  "timeoutSeconds",
-  "backoffLimit",
-  "idempotencyKey",
-  "priority",
-  "concurrencyKey",
-  "startAfterSeconds",
-  "expiresAfterSeconds",
-  "parentRunId",
-  "batchId",
-  "triggerKind",
-  "triggerId",
-  "createdBy",
-] satisfies (keyof NewWorkflowRun)[]);
-const NEW_RUN = new Set([...RUN_OPTIONS].filter((name) => name !== "workflowId"));
 const WATCH_FILTERS = new Set<string>(["projectId", "afterPosition", "eventTypes", "targets", "signal"] satisfies (
   keyof WatchFilters | "signal"
 )[]);
@@ -152,89 +74,6 @@ const RUN_FILTERS = new Set<string>([
   "signal",
   "deadlineSeconds",
 ] satisfies (keyof RunFilters | "signal" | "deadlineSeconds")[]);
-
-export function createTaskRun(run: NewTaskRun, settings: Settings): CreateRunRequest {
-  return createRun("task", run.target, run, settings);
-}
-
-export function createWorkflowRun(run: NewWorkflowRun, settings: Settings): CreateRunRequest {
-  const byId = run.workflowId ? `workflow:${run.workflowId}` : undefined;
-  if (byId && run.target && byId !== run.target) {
-    const fields = new Fields();
-    fields.refuse("target", `"${run.target}" is not the workflow "${run.workflowId}"; give one of them`);
-    fields.check();
-  }
-  return createRun("workflow", byId ?? run.target ?? "", run, settings);
-}
-
-/** All violations of all runs at once, named `requests[i].field` as the daemon's. */
-export function batchCreate(
-  runs: readonly NewRun[],
-  projectId: string | undefined,
-  settings: Settings,
-): BatchCreateRunsRequest {
-  const violations: FieldViolation[] = [];
-  const requests = runs.flatMap((run, index) => {
-    try {
-      return [newRun(run, settings)];
-    } catch (error) {
-      if (!(error instanceof InvalidRequestError)) throw error;
-      violations.push(...error.violations.map((one) => ({ ...one, field: `requests[${index}].${one.field}` })));
-      return [];
-    }
-  });
-  if (violations.length > 0) throw new InvalidRequestError(violations);
-  return plain((fields) => ({ project: fields.text("project", projectId ?? settings.project), requests }));
-}
-
-function newRun(run: NewRun, settings: Settings): CreateRunRequest {
-  const fields = new Fields();
-  fields.knownOnly(run, NEW_RUN);
-  // The project of the batch, unless the run names one.
-  const request = runFields(fields, fields.text("target", run.target), run, run.projectId ?? "", settings);
-  fields.check();
-  return request;
-}
-
-function createRun(kind: RunKind, target: string, run: RunOptions, settings: Settings): CreateRunRequest {
-  const fields = new Fields();
-  fields.knownOnly(run, RUN_OPTIONS);
-  if (!fields.text("target", target).startsWith(`${kind}:`)) {
-    fields.refuse("target", `"${target}" is no ${kind}; write ${kind}:<id>`);
-  }
-  const request = runFields(fields, target, run, run.projectId ?? settings.project, settings);
-  fields.check();
-  return request;
-}
-
-function runFields(
-  fields: Fields,
-  target: string,
-  run: RunOptions,
-  project: string,
-  settings: Settings,
-): CreateRunRequest {
-  return CreateRunRequest.create({
-    project: fields.text("project", project),
-    target,
-    name: fields.text("name", run.name),
-    input_json: fields.document("input_json", run.input),
-    config_json: fields.document("config_json", run.config),
-    metadata_json: fields.document("metadata_json", run.metadata),
-    timeout_seconds: fields.number("timeout_seconds", run.timeoutSeconds, undefined),
-    backoff_limit: fields.integer("backoff_limit", run.backoffLimit, undefined),
-    idempotency_key: fields.text("idempotency_key", run.idempotencyKey) || newKey(),
-    priority: fields.integer("priority", run.priority, 0),
-    concurrency_key: fields.text("concurrency_key", run.concurrencyKey),
-    start_after_seconds: fields.number("start_after_seconds", run.startAfterSeconds, 0),
-    expires_after_seconds: fields.number("expires_after_seconds", run.expiresAfterSeconds, 0),
-    parent_run_id: fields.text("parent_run_id", run.parentRunId ?? settings.parentRunId),
-    batch_id: fields.text("batch_id", run.batchId),
-    trigger_kind: fields.named("trigger_kind", run.triggerKind, TRIGGER_KINDS),
-    trigger_id: fields.text("trigger_id", run.triggerId),
-    created_by: fields.text("created_by", run.createdBy),
-  });
-}
 
 export function watchEvents(filters: WatchFilters, settings: Settings): WatchEventsRequest {
   const fields = new Fields();
@@ -319,8 +158,4 @@ export function plain<Request>(make: (fields: Fields) => Request): Request {
   const request = make(fields);
   fields.check();
   return request;
-}
-
-function newKey(): string {
-  return randomUUID().replaceAll("-", "");
 }
