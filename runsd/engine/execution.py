@@ -128,10 +128,11 @@ class Executor:
         """The outermost edge of an attempt's task."""
         run_id = claimed.run.run_id
         try:
-            with structlog.contextvars.bound_contextvars(run_id=run_id):
-                run = await self._to_the_end(attempt, begin)
-                passing(CrashPoint.OUTCOME_COMMITTED)
-                self._clear(attempt, run)
+            # For all that is logged in this task, which is the attempt's alone.
+            structlog.contextvars.bind_contextvars(run_id=run_id)
+            run = await self._to_the_end(attempt, begin)
+            passing(CrashPoint.OUTCOME_COMMITTED)
+            self._clear(attempt, run)
         except Stopping:
             # The journal has closed: what is not on disk is done again after the next start.
             return

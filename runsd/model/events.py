@@ -105,16 +105,24 @@ def compact(value: object) -> str:
     return text if text.isascii() or is_utf8(text) else _escaped(value)
 
 
+# What most members are; to ask whether one is a Mapping takes longer than to write it.
+_PLAIN = frozenset({str, int, float, bool, list, type(None)})
+
+
 def encode(value: object) -> str:
     """JSON text of a payload; `Raw` members of it and of the objects inside stay as they are."""
     if isinstance(value, Raw):
         return value
     if not isinstance(value, Mapping):
         return compact(value)
-    own = {key: member for key, member in value.items() if isinstance(member, (Raw, Mapping))}
-    plain = compact({key: member for key, member in value.items() if key not in own})
+    own = {
+        key: member
+        for key, member in value.items()
+        if type(member) not in _PLAIN and isinstance(member, (Raw, Mapping))
+    }
     if not own:
-        return plain
+        return compact(dict(value))
+    plain = compact({key: member for key, member in value.items() if key not in own})
     members = ",".join(f"{compact(key)}:{encode(member)}" for key, member in own.items())
     return f"{plain[:-1]}{',' if len(plain) > 2 else ''}{members}}}"
 

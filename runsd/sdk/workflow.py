@@ -107,12 +107,15 @@ class Retry:
         if isinstance(retry, Retry):
             return retry
         if retry is None:
-            return cls(max_attempts=1)
+            return _ONCE
         if isinstance(retry, bool) or not isinstance(retry, int):
             raise ValueError(f"retry must be a number of retries or a Retry, not {retry!r}")
         if not 0 <= retry <= MAX_RETRIES:
             raise ValueError(f"retry must be 0 to {MAX_RETRIES:,}, not {retry!r}")
         return cls(max_attempts=retry + 1)
+
+
+_ONCE = Retry(max_attempts=1)
 
 
 @dataclass(frozen=True, slots=True)
