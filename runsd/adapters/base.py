@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from runsd.adapters.directory import AttemptDirectory
 from runsd.model.attempt import Offsets, Outcome
@@ -34,8 +34,7 @@ class Output:
     skipped_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptSpec:
+class AttemptSpec(NamedTuple):
     run: Run
     documents: Documents
     definition: Definition

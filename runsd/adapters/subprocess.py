@@ -186,8 +186,8 @@ class ProcessExecution:
         outcome = outcome_of(self._spec.directory, self._spec.limits.payload_bytes)
         if self.is_of_another_boot and outcome.error is not None:
             # It was ended by the machine's shutdown, whatever status it had time to leave.
-            outcome = replace(outcome, interrupted=True, error=replace(outcome.error, code=ErrorCode.INTERRUPTED))
-        return Ended(replace(outcome, never_began=self.never_began), self._rest)
+            outcome = outcome._replace(interrupted=True, error=replace(outcome.error, code=ErrorCode.INTERRUPTED))
+        return Ended(outcome._replace(never_began=self.never_began), self._rest)
 
     async def stop(self, grace_seconds: float) -> bool:
         if self._process is None:

@@ -194,22 +194,21 @@ class Attempt:
         logger.info("attempt ended", run_id=run.run_id, **facts)
 
     async def _collect_artifacts(self) -> artifacts.Collected:
-        directory = self.spec.directory.artifacts
-        if self.spec.run.kind is RunKind.WORKFLOW or artifacts.is_empty(directory):
+        if self.spec.run.kind is RunKind.WORKFLOW or artifacts.is_empty(self.spec.directory.artifacts):
             return artifacts.Collected([], [])
         return await anyio.to_thread.run_sync(
-            artifacts.collect, directory, self.spec.run.attempt, abandon_on_cancel=True
+            artifacts.collect, self.spec.directory.artifacts, self.spec.run.attempt, abandon_on_cancel=True
         )
 
     def _judged(self, outcome: Outcome) -> Outcome:
         """The outcome in the light of what the daemon did and what the definition demands."""
         if self._stop_reason in (StopReason.TIMEOUT, StopReason.OUTPUT_LIMIT):
             error = stopped_error(self._stop_reason, self.spec.run, self.spec.limits.output_bytes)
-            return replace(outcome, error=error, interrupted=False)
+            return outcome._replace(error=error, interrupted=False)
         schema, limit = self.spec.definition.output_schema, self.spec.limits.payload_bytes
         if outcome.error is None and len(outcome.output_json) > limit:
             message = f"the output has {len(outcome.output_json):,} characters, at most {limit:,} are allowed"
-            return replace(outcome, output_json="", error=RunError(message, ErrorCode.OUTPUT_INVALID))
+            return outcome._replace(output_json="", error=RunError(message, ErrorCode.OUTPUT_INVALID))
         if outcome.error is not None or schema is None:
             return outcome
         value = json.loads(outcome.output_json or "null")
@@ -217,7 +216,7 @@ class Attempt:
         if not faults:
             return outcome
         message = "; ".join(f"{fault.field}: {fault.description}" for fault in faults)
-        return replace(outcome, error=RunError(message, ErrorCode.OUTPUT_INVALID))
+        return outcome._replace(error=RunError(message, ErrorCode.OUTPUT_INVALID))
 
     def _conclude(self, transaction: Transaction, rest: Output, found: list[Artifact], outcome: Outcome) -> Run:
         self._append(transaction, replace(rest, drafts=[*rest.drafts, *map(_artifact_draft, found)]))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
@@ -35,8 +35,7 @@ END_AT_ONCE = 256
 MAX_SLEEP_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A run whose attempt is on disk as started, and is to be executed now."""
 
     queued: Queued

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from runsd.model.events import EventType, Payload, Raw
 from runsd.model.retry import delay_seconds, may_go_on, may_retry
@@ -36,8 +36,7 @@ class StopReason(Enum):
     OUTPUT_LIMIT = "output_limit"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What the adapter saw. `error` is None when the work was done; texts are empty when unset."""
 
     exit_code: int | None = None

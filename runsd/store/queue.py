@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runsd.store.rows import json_array
 from runsd.store.transaction import StoredRun, Transaction
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Queued:
+class Queued(NamedTuple):
     """Sorts in the order of starting: higher priority first, then the older."""
 
     rank: int

@@ -12,7 +12,6 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -123,11 +122,11 @@ class WorkflowExecution:
             if self._is_final(outcome):
                 await self._compensate()
             elif outcome.error is not None:
-                outcome = replace(outcome, is_not_undone=True)
+                outcome = outcome._replace(is_not_undone=True)
             rest = session.recorder.take_rest()
             if rest is None:
                 await session.recorder.durable()
-            return Ended(replace(outcome, is_childless=session.is_childless), Output(rest or []))
+            return Ended(outcome._replace(is_childless=session.is_childless), Output(rest or []))
         except asyncio.CancelledError:
             if session.recorder.failure is not None:
                 raise session.recorder.failure from None
@@ -191,8 +190,12 @@ class WorkflowExecution:
                 self._cancel_tasks()
                 await asyncio.wait([self._body], timeout=CLOSE_SECONDS)
                 return False
+            patience = self._patience()
+            if patience is None:
+                await session.waits.touched.wait()
+                continue
             try:
-                async with asyncio.timeout(self._patience()):
+                async with asyncio.timeout(patience):
                     await session.waits.touched.wait()
             except TimeoutError:
                 if self._only_waits() and await self._lets_go():
@@ -269,7 +272,7 @@ class WorkflowExecution:
         self._containment.end(self._spec.run.run_id)
         if session.fault is not None:
             return Outcome(error=session.fault, may_retry=False)
-        return replace(outcome, may_retry=False) if self._is_undoing else outcome
+        return outcome._replace(may_retry=False) if self._is_undoing else outcome
 
     def _check_end(self) -> None:
         """The function has returned: whether it has done all that its record tells of, and that it called for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,7 +65,7 @@ def test_interruption_is_no_failure_of_the_work() -> None:
 
 def test_interruption_after_progress_is_followed_at_once() -> None:
     run = RUN._replace(attempt=9, interruptions=8, fruitless_interruptions=5)
-    end = ending(run, replace(INTERRUPTED, progressed=True), RETRY, now=0, chance=0.5)
+    end = ending(run, INTERRUPTED._replace(progressed=True), RETRY, now=0, chance=0.5)
     assert end.payload["progressed"] is True and "start_after" not in end.payload
     after = advance(run, end.event_type, end.payload, 0)
     assert (after.interruptions, after.fruitless_interruptions) == (9, 0)
