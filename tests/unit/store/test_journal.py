@@ -60,6 +60,19 @@ async def test_what_is_queued_together_is_committed_together(store: Store) -> No
     assert positions == list(range(1, 51))
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 64, 64 + 8 + 1])
+async def test_every_row_of_a_batch_is_written(store: Store, count: int) -> None:
+    def create_all(transaction: Transaction) -> list[Run]:
+        return [creation(f"run-{n}")(transaction) for n in range(count)]
+
+    created = await store.journal.change(create_all)
+    for run in created:
+        record = await store.queries.record(run.run_id)
+        assert (record.run, record.documents.input_json) == (run, "[1, 2]")
+        events = (await store.queries.events(run.run_id, 0, 10)).events
+        assert [event.event_type for event in events] == [EventType.CREATED]
+
+
 async def test_changes_in_a_batch_see_each_other(store: Store) -> None:
     await asyncio.gather(store.journal.change(creation("a", key="k")), store.journal.change(start("a")))
     found = await store.journal.change(lambda t: t.by_key("p", "k"))
