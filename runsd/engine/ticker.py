@@ -49,10 +49,13 @@ class Ticker:
         self._runs = runs
         self._timer = timer
         self._moment: int | None = None
+        # What is due until then has been attended to.
+        self._looked_at = 0
         # Since then nothing came that the ticker did not see.
         self._awake_since = wall_now()
         # Schedules that a defect kept from being attended to, as they were then.
         self._set_aside: set[tuple[int, int]] = set()
+        self._tried_again_at = 0
         store.journal.listen(self._on_commit)
 
     async def run(self) -> None:
@@ -60,6 +63,8 @@ class Ticker:
         while True:
             while waiting := await self._waiting():
                 await self._attend(waiting)
+            # Until it is known, whatever a commit brings may come before it.
+            self._moment = None
             self._moment = await self._next_moment()
             if await self._timer.until(self._moment):
                 logger.warning("the clock was set, or the machine woke from sleep", now=rfc3339(wall_now()))
@@ -80,16 +85,21 @@ class Ticker:
         return [project.id for project in self._catalog.projects]
 
     async def _waiting(self) -> Waiting:
-        found = await self._store.queries.schedules.waiting(wall_now(), self._projects(), AT_ONCE)
+        self._looked_at = now = wall_now()
+        if now >= self._tried_again_at:
+            self._set_aside.clear()
+        found = await self._store.queries.schedules.waiting(now, self._projects(), AT_ONCE)
         return Waiting(*(self._without_set_aside(kind) for kind in (found.due, found.free, found.stale)))
 
     def _without_set_aside(self, found: Sequence[StoredSchedule]) -> list[StoredSchedule]:
         return [stored for stored in found if (stored.number, stored.schedule.revision) not in self._set_aside]
 
     async def _next_moment(self) -> int | None:
-        moment = await self._store.queries.schedules.next_moment(self._projects())
-        # Only what was set aside can be due still.
-        return moment if moment is None or moment > wall_now() else wall_now() + DEFECT_PAUSE
+        """Maybe over by now. What was due before is set aside, if it is still there."""
+        moment = await self._store.queries.schedules.next_moment(self._looked_at, self._projects())
+        if not self._set_aside:
+            return moment
+        return self._tried_again_at if moment is None else min(moment, self._tried_again_at)
 
     async def _attend(self, waiting: Waiting) -> None:
         plans = await anyio.to_thread.run_sync(self._plans, waiting.due)
@@ -113,6 +123,7 @@ class Ticker:
                 raise outcome
             if isinstance(outcome, BaseException) and not isinstance(outcome, Overloaded):
                 self._set_aside.add((stored.number, stored.schedule.revision))
+                self._tried_again_at = wall_now() + DEFECT_PAUSE
                 schedule_id = stored.schedule.schedule_id
                 logger.error("schedule not attended to, for a defect", schedule=schedule_id, exc_info=outcome)
         if any(isinstance(outcome, Overloaded) for outcome in outcomes):

@@ -61,9 +61,9 @@ class ScheduleQueries:
     async def waiting(self, now: int, projects: Sequence[str], limit: int) -> Waiting:
         return await self._read(lambda c: _waiting(c, now, json_array(projects), limit))
 
-    async def next_moment(self, projects: Sequence[str]) -> int | None:
-        """When the next occurrence comes, or the next schedule becomes stale."""
-        return await self._read(lambda c: _next_moment(c, json_array(projects)))
+    async def next_moment(self, after: int, projects: Sequence[str]) -> int | None:
+        """When the next occurrence comes, or the next schedule becomes stale, of those that do after `after`."""
+        return await self._read(lambda c: _next_moment(c, after, json_array(projects)))
 
     async def aimed_later(self, now: int, after: int, limit: int) -> list[StoredSchedule]:
         """In pages by number: what comes next was found when the clock showed a later time than it does now."""
@@ -128,11 +128,11 @@ def _waiting(connection: sqlite3.Connection, now: int, projects: str, limit: int
     )
 
 
-def _next_moment(connection: sqlite3.Connection, projects: str) -> int | None:
+def _next_moment(connection: sqlite3.Connection, after: int, projects: str) -> int | None:
     moments = [
         connection.execute(
-            f"SELECT {column} FROM schedules WHERE {column} IS NOT NULL AND {_SERVED} ORDER BY {column} LIMIT 1",
-            (projects,),
+            f"SELECT {column} FROM schedules WHERE {column} > ? AND {_SERVED} ORDER BY {column} LIMIT 1",
+            (after, projects),
         ).fetchone()
         for column in ("next_at", "stale_at")
     ]
