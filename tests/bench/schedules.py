@@ -40,7 +40,7 @@ EVERY_SECOND = "every-second"
 CREATED = "run.created"
 TICKS = os.sysconf("SC_CLK_TCK")
 # How much longer than the first time creating as many again may take.
-MARGIN, MARGIN_SECONDS = 1.5, 3.0
+MARGIN, MARGIN_SECONDS = 2.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)

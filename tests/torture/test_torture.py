@@ -25,4 +25,7 @@ async def test_daemon_killed_again_and_again_loses_nothing(tmp_path: Path) -> No
     assert verdict.kills.found_waiting > 0
     assert verdict.flows.counts["completed"] > 100
     assert verdict.flows.counts["begun again"] > 0
+    assert verdict.schedules.counts["due where it is known"] > 100
+    assert verdict.schedules.counts["occurrences"] > 100
+    assert verdict.schedules.counts["skipped"] > 0
     assert sum(len(following.seen) for following in verdict.witness.followings) > 100
