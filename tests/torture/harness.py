@@ -28,6 +28,8 @@ from tests.torture.work import LEDGER
 
 # The longest run takes some seconds; in-process ones may have all of it before them.
 ENDING_SECONDS = 120.0
+# … and what is queued for more cycles takes longer.
+ENDING_SECONDS_A_CYCLE = 0.5
 CATCHING_UP_SECONDS = 30.0
 
 
@@ -56,7 +58,7 @@ async def torture(directory: Path, cycles: int, seed: int) -> Verdict:
     try:
         async with running_load(daemon.address, seed, witness) as load:
             await kill_again_and_again(daemon, cycles, seed, kills)
-            await _end_quietly(load, daemon, witness)
+            await _end_quietly(load, daemon, witness, ENDING_SECONDS + cycles * ENDING_SECONDS_A_CYCLE)
         await stop(daemon, kills)
     finally:
         if daemon.is_running:
@@ -64,11 +66,11 @@ async def torture(directory: Path, cycles: int, seed: int) -> Verdict:
     return _judged(daemon, cycles, seed, time.monotonic() - begin, kills, witness)
 
 
-async def _end_quietly(load: Load, daemon: TorturedDaemon, witness: Witness) -> None:
+async def _end_quietly(load: Load, daemon: TorturedDaemon, witness: Witness, seconds: float) -> None:
     try:
-        await load.finish(ENDING_SECONDS)
+        await load.finish(seconds)
     except TimeoutError:
-        witness.complaints.append(f"after {ENDING_SECONDS:g} s these had not ended: {witness.executing}")
+        witness.complaints.append(f"after {seconds:g} s these had not ended: {witness.executing}")
     try:
         async with asyncio.timeout(CATCHING_UP_SECONDS):
             await _watchers_catch_up(daemon.state / DATABASE, witness)

@@ -107,7 +107,7 @@ class ScheduleJudge:
         if stretch.ends_by.kind == "ended":
             return stretch.end - LAG
         ends = [life.end for life in self._lives if life.end and life.end - life.begin > SETTLED]
-        before = bisect_right(ends, stretch.ends_by.known_at)
+        before = bisect_right(ends, stretch.ends_by.sent_at)
         return ends[before - 1] - LAG if before else 0
 
     def _skip_faults(self, told: ScheduleWitness, runs: RunsOfSchedule, skips: Sequence[DiskSkip]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The schedules of the torture: every concurrency policy with every way to catch up, each due every second."""
+"""The schedules of the torture: every concurrency policy with every way to catch up, due every second."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 MAX_RUNS = 4
 JITTER_SECONDS = 0.4
+SECONDS_OF_QUEUES = 3
 ALLOW, FORBID, REPLACE, QUEUE = (
     pb.CONCURRENCY_POLICY_ALLOW,
     pb.CONCURRENCY_POLICY_FORBID,
@@ -54,6 +55,7 @@ class ScheduleWish:
     policy: pb.ConcurrencyPolicy.ValueType
     catch_up: pb.CatchUp.ValueType
     is_disturbed: bool = False
+    seconds: int = 1
     cron: str = ""
     jitter_seconds: float = 0.0
     max_runs: int = 0
@@ -61,10 +63,10 @@ class ScheduleWish:
     @property
     def step(self) -> int:
         """Microseconds between occurrences, which are whole multiples of it."""
-        return MINUTE if self.cron else SECOND
+        return MINUTE if self.cron else self.seconds * SECOND
 
     def spec(self, description: str = "", end_at: int | None = None) -> pb.ScheduleSpec:
-        every = None if self.cron else 1.0
+        every = None if self.cron else float(self.seconds)
         return pb.ScheduleSpec(
             target=self.target,
             timetable=pb.Timetable(cron=self.cron, every_seconds=every, end_at=moment(end_at)),
@@ -89,18 +91,22 @@ def wishes() -> Iterator[ScheduleWish]:
     for (policy, number), (name, catch_up) in product(
         policies.items(), {"none": NONE, "latest": LATEST, "all": ALL}.items()
     ):
-        # A queue has to be done with at the end.
         target = TICK if (catch_up == ALL) == (number == QUEUE) else TOCK
-        yield ScheduleWish(f"{policy}/{name}", target, number, catch_up, is_disturbed=True)
+        yield ScheduleWish(f"{policy}/{name}", target, number, catch_up, is_disturbed=True, seconds=_seconds(number))
     for policy, number in policies.items():
         target = TICK if number == QUEUE else TOCK
-        yield ScheduleWish(f"quiet/{policy}", target, number, ALL)
+        yield ScheduleWish(f"quiet/{policy}", target, number, ALL, seconds=_seconds(number))
     yield ScheduleWish("quiet/latest", TICK, ALLOW, LATEST)
     yield ScheduleWish("quiet/none", TICK, ALLOW, NONE)
     yield ScheduleWish("cron", TICK, ALLOW, ALL, cron="* * * * *")
     yield ScheduleWish("jitter", TICK, ALLOW, ALL, jitter_seconds=JITTER_SECONDS)
     yield ScheduleWish("few", TICK, ALLOW, LATEST, max_runs=MAX_RUNS)
     yield ScheduleWish("few/queue", TOCK, QUEUE, ALL, max_runs=MAX_RUNS)
+
+
+def _seconds(policy: pb.ConcurrencyPolicy.ValueType) -> int:
+    """A queue has to be done with at the end, though the daemon is there for part of the time only."""
+    return SECONDS_OF_QUEUES if policy == QUEUE else 1
 
 
 def is_to_fail(run_id: str) -> bool:
