@@ -96,7 +96,7 @@ class Schedules:
             raise InvalidRequest([FieldViolation("reason", f"has more than the {MAX_REASON} characters allowed")])
 
         def change(transaction: Transaction, stored: StoredSchedule) -> Schedule:
-            if stored.schedule.is_paused:
+            if stored.schedule.is_paused and reason in ("", stored.schedule.pause_reason):
                 return stored.schedule
             return revised(stored.schedule, wall_now(), is_paused=True, pause_reason=reason)
 

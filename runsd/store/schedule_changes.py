@@ -71,12 +71,14 @@ def create(transaction: Transaction, schedule: Schedule) -> StoredSchedule:
     return _put(transaction, StoredSchedule(transaction.counters.schedule_no, schedule, is_new=True))
 
 
-def change(transaction: Transaction, stored: StoredSchedule, schedule: Schedule) -> StoredSchedule:
-    """Records how the schedule stands now, and tells of its health if that is another."""
+def change(transaction: Transaction, stored: StoredSchedule, schedule: Schedule, run_id: str = "") -> StoredSchedule:
+    """Records how the schedule stands now, and tells of its health if that is another; `run_id` made it so."""
     was = stored.schedule.health
     stored = _put(transaction, replace(stored, schedule=schedule))
     if schedule.health is not was:
         payload = {"schedule_id": schedule.schedule_id, "health": schedule.health.value, "was": was.value}
+        if run_id:
+            payload["run_id"] = run_id
         return emit(transaction, stored, EventType.HEALTH_CHANGED, payload)
     return stored
 
@@ -110,7 +112,7 @@ def run_began(transaction: Transaction, run: Run) -> None:
 def run_ended(transaction: Transaction, run: Run) -> None:
     stored = find(transaction, run.project, run.schedule_id)
     if stored is not None:
-        change(transaction, stored, schedules.run_ended(stored.schedule, run, wall_now()))
+        change(transaction, stored, schedules.run_ended(stored.schedule, run, wall_now()), run.run_id)
 
 
 def occurrence(transaction: Transaction, stored: StoredSchedule, at: int) -> str | None:

@@ -246,7 +246,9 @@ async def test_health_is_told_as_it_changes(client: AsyncRunsClient) -> None:
         await client.schedules.create("health", "task:exit-status", every=1, input=1)
         failing = await anext(events)
         assert (failing.schedule_id, failing.run_id, failing.target) == ("health", "", "task:exit-status")
-        assert failing.event.payload == {"schedule_id": "health", "health": "failing", "was": "healthy"}
+        payload = dict(failing.event.payload)
+        assert (await client.get(payload.pop("run_id"))).status is RunStatus.FAILED
+        assert payload == {"schedule_id": "health", "health": "failing", "was": "healthy"}
         await client.schedules.update("health", input=0)
         assert (await anext(events)).event.payload["health"] == "healthy"
         await client.schedules.update("health", cron="0 0 1 1 *", max_staleness_seconds=1)

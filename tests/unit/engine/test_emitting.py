@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,7 @@ async def test_thread_that_tells_for_ever_fails_its_run_and_ends(here: Room) -> 
 
         await ctx.step("tell", tell)
 
-    spec = replace(await here.start(await here.create()), limits=Limits(output_bytes=100_000))
+    spec = (await here.start(await here.create()))._replace(limits=Limits(output_bytes=100_000))
     outcome = await here.execute(spec, program)
     assert outcome.error is not None and outcome.error.code == ErrorCode.OUTPUT_LIMIT
     assert await asyncio.to_thread(has_ended.wait, 30)

@@ -1046,9 +1046,9 @@ class BackfilledRun(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """Its run."""
+    """Its run. Empty where the occurrence is queued, and its run is still to be made."""
     duplicate: _builtins.bool
-    """True when the run had been there before."""
+    """True when it was decided before."""
     @_builtins.property
     def scheduled_for(self) -> _timestamp_pb2.Timestamp:
         """The occurrence."""

@@ -426,9 +426,9 @@ export interface BackfilledRun {
   scheduled_for:
     | Timestamp
     | undefined;
-  /** Its run. */
+  /** Its run. Empty where the occurrence is queued, and its run is still to be made. */
   run_id: string;
-  /** True when the run had been there before. */
+  /** True when it was decided before. */
   duplicate: boolean;
 }
 
