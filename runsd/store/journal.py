@@ -28,7 +28,8 @@ from runsd.model.events import Committed
 from runsd.store.clock import wall_now
 from runsd.store.connection import Connection
 from runsd.store.schedule_changes import StoredSchedule
-from runsd.store.transaction import Counters, RecentRuns, Staged, StoredRun, Transaction, write
+from runsd.store.transaction import Counters, RecentRuns, Staged, StoredRun, Transaction
+from runsd.store.writing import write
 
 T = TypeVar("T")
 Change = Callable[[Transaction], T]
