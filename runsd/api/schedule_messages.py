@@ -9,7 +9,8 @@ from runsd_client.proto import schedules_pb2
 
 from runsd.api.conversion import microseconds, problem_message, timestamp
 from runsd.model.errors import FieldViolation, InvalidRequest
-from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Health, Schedule, ScheduleSpec, Skipped, coming
+from runsd.model.occurrences import Skipped
+from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Health, Schedule, ScheduleSpec, coming
 from runsd.model.targets import Problem
 from runsd.model.times import MICROSECONDS
 from runsd.model.timetables import Cron, Every, InvalidTimetable, Occurrence, Once, Timetable, timetable

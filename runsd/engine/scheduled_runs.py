@@ -17,18 +17,9 @@ from runsd.engine.ending import cancel_run, fail_run
 from runsd.engine.ids import new_run_id
 from runsd.model.creation import CreateRequest, NewRun
 from runsd.model.errors import InvalidRequest, NotFound, NotPossible
+from runsd.model.occurrences import Plan, Skipped
 from runsd.model.run import ErrorCode, Run, RunError, TriggerKind
-from runsd.model.schedules import (
-    MAX_QUEUED,
-    ConcurrencyPolicy,
-    Plan,
-    Schedule,
-    ScheduleSpec,
-    Skipped,
-    aimed,
-    created,
-    jitter_seconds,
-)
+from runsd.model.schedules import MAX_QUEUED, ConcurrencyPolicy, Schedule, ScheduleSpec, aimed, created, jitter_seconds
 from runsd.model.targets import Target
 from runsd.model.times import MICROSECONDS, rfc3339
 from runsd.store import schedule_changes

@@ -19,7 +19,8 @@ from runsd.engine.scheduled_runs import ScheduledRuns
 from runsd.engine.wall_timer import WallTimer
 from runsd.model.errors import Overloaded, Stopping
 from runsd.model.events import EventType, decode
-from runsd.model.schedules import CatchUp, Plan, Schedule, aim, gone_stale, plan, watched
+from runsd.model.occurrences import Plan, plan
+from runsd.model.schedules import CatchUp, Schedule, aim, gone_stale, watched
 from runsd.model.times import MICROSECONDS, rfc3339
 from runsd.store import schedule_changes
 from runsd.store.clock import wall_now

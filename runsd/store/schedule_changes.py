@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from runsd.model import schedules
 from runsd.model.events import Committed, Event, EventType, encode
+from runsd.model.occurrences import Skipped
 from runsd.model.run import Run
-from runsd.model.schedules import Schedule, Skipped
+from runsd.model.schedules import Schedule
 from runsd.store.clock import wall_now
 from runsd.store.schedule_rows import (
     SCHEDULE_COLUMNS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from runsd.model.errors import NotFound
-from runsd.model.schedules import Skipped
+from runsd.model.occurrences import Skipped
 from runsd.model.tables import nearest
 from runsd.store.rows import Row, json_array
 from runsd.store.schedule_changes import StoredSchedule

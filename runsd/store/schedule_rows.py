@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from runsd.model.events import compact
-from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Schedule, ScheduleSpec, Skipped
+from runsd.model.occurrences import Skipped
+from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Schedule, ScheduleSpec
 from runsd.model.timetables import Cron, Every, Once, Timetable
 from runsd.store.rows import Row
 

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runsd.model.occurrences import MAX_COUNTED, Plan, plan
 from runsd.model.run import Run, RunStatus
 from runsd.model.schedules import (
-    MAX_COUNTED,
     CatchUp,
     Health,
-    Plan,
     Schedule,
     ScheduleSpec,
     aim,
@@ -21,7 +20,6 @@ from runsd.model.schedules import (
     created,
     gone_stale,
     jitter_seconds,
-    plan,
     problems_of,
     revised,
     run_began,

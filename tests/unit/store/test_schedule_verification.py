@@ -14,8 +14,9 @@ from runsd.adapters.directory import RunFiles
 from runsd.engine.verification import verify
 from runsd.model.creation import CreateRequest, NewRun
 from runsd.model.events import EventType
+from runsd.model.occurrences import Skipped
 from runsd.model.run import TriggerKind
-from runsd.model.schedules import ConcurrencyPolicy, ScheduleSpec, Skipped, created
+from runsd.model.schedules import ConcurrencyPolicy, ScheduleSpec, created
 from runsd.model.targets import Target
 from runsd.model.timetables import Every, Timetable
 from runsd.store import schedule_changes
