@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runsd.adapters.base import AttemptSpec
+from runsd.model.times import rfc3339
 
 PASSED_ON = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
@@ -24,7 +25,8 @@ def environment(spec: AttemptSpec, daemon_environment: Mapping[str, str]) -> dic
 
 def contract(spec: AttemptSpec) -> dict[str, str]:
     run, documents, directory = spec.run, spec.documents, spec.directory
-    return {
+    scheduled = {} if run.scheduled_for is None else {"RUNSD_SCHEDULED_FOR": rfc3339(run.scheduled_for)}
+    return scheduled | {
         "RUNSD_RUN_ID": run.run_id,
         "RUNSD_PROJECT": run.project,
         "RUNSD_TARGET": run.target,

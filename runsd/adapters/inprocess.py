@@ -21,6 +21,7 @@ from runsd.model.attempt import Offsets, Outcome
 from runsd.model.events import Draft
 from runsd.model.run import ErrorCode, RunError
 from runsd.model.targets import PythonCallable
+from runsd.model.times import rfc3339
 from runsd.sdk.context import Context
 from runsd.sdk.documents import NotJson, dumps
 from runsd.sdk.failure import describe
@@ -202,6 +203,7 @@ def _context(spec: AttemptSpec, buffer: OutputBuffer) -> Context:
         state_dir=directory.state,
         artifacts_dir=directory.artifacts,
         address=spec.address,
+        scheduled_for="" if run.scheduled_for is None else rfc3339(run.scheduled_for),
         write=buffer.write,
         event_bytes=spec.limits.event_bytes,
         drain=buffer.drain,

@@ -30,7 +30,8 @@ class Context:
     """What a task is given.
 
     `input` and `config` are native JSON values, None when the run has none. `attempt` is 1 for the
-    first. `address` is where the daemon listens.
+    first. `scheduled_for` is the occurrence of a schedule that the run was made for, as RFC 3339, or empty.
+    `address` is where the daemon listens.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Context:
         state_dir: str | PathLike[str],
         artifacts_dir: str | PathLike[str],
         address: str,
+        scheduled_for: str = "",
         write: Callable[[str, str], None],
         event_bytes: int = DEFAULT_EVENT_BYTES,
         drain: Callable[[], Awaitable[None]] | None = None,
@@ -58,6 +60,7 @@ class Context:
         self.input = input
         self.config = config
         self.address = address
+        self.scheduled_for = scheduled_for
         self._state_dir = state_dir
         self._artifacts_dir = artifacts_dir
         self._unchecked_write = write

@@ -129,6 +129,7 @@ def _context() -> Context:
         state_dir=environ["RUNSD_STATE"],
         artifacts_dir=environ["RUNSD_ARTIFACTS"],
         address=environ.get("RUNSD_ADDRESS", ""),
+        scheduled_for=environ.get("RUNSD_SCHEDULED_FOR", ""),
         write=_event_writer(environ["RUNSD_EVENTS"]),
         event_bytes=int(environ.get("RUNSD_EVENT_BYTES", DEFAULT_EVENT_BYTES)),
     )

@@ -191,7 +191,10 @@ class Operations(Protocol):
 
 
 class WorkflowContext:
-    """`input` and `config` are native JSON values, None when the run has none."""
+    """`input` and `config` are native JSON values, None when the run has none.
+
+    `scheduled_for` is the occurrence of a schedule that the run was made for, as RFC 3339, or empty.
+    """
 
     def __init__(
         self,
@@ -204,6 +207,7 @@ class WorkflowContext:
         input: Any,
         config: Any,
         address: str,
+        scheduled_for: str = "",
     ) -> None:
         self._operations = operations
         self.run_id = run_id
@@ -213,6 +217,7 @@ class WorkflowContext:
         self.input = input
         self.config = config
         self.address = address
+        self.scheduled_for = scheduled_for
 
     def __repr__(self) -> str:
         return f"<WorkflowContext of {self.target}, run {self.run_id}>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,20 @@ input = { day = "yesterday" }
 concurrency_policy = "Forbid"
 """
 JOBS = """
-from runsd import schedule, task
+from runsd import schedule, task, workflow
 
 @schedule("every-second", every=1, max_runs=2, catch_up="all")
 @task(adapter="inprocess")
 async def beat(ctx):
-    return "done"
+    return ctx.scheduled_for
+
+@task("moment")
+def moment(ctx):
+    return ctx.scheduled_for
+
+@workflow("moment")
+async def moment_of_workflow(ctx, input):
+    return ctx.scheduled_for
 """
 
 
@@ -84,10 +93,19 @@ def test_in_force_from_the_start(client: RunsClient) -> None:
     assert (nightly.source, nightly.spec.cron, nightly.spec.input) == ("runs.toml", "30 2 * * *", {"day": "yesterday"})
     assert len(nightly.next) == 5
     run = first_run(client, "every-second")
-    assert (run.target, run.status, run.output) == ("task:beat", RunStatus.COMPLETED, "done")
+    assert (run.target, run.status) == ("task:beat", RunStatus.COMPLETED)
     assert client.schedules.get("every-second").source == "jobs"
     triggered = client.wait(client.schedules.trigger("nightly").run.run_id)
     assert triggered.output == {"day": "yesterday"}
+
+
+@pytest.mark.parametrize("target", ["task:beat", "task:moment", "workflow:moment"])
+def test_a_run_knows_what_it_was_made_for(client: RunsClient, target: str) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=1)
+    client.schedules.create("moment", target, at=at)
+    run = first_run(client, "moment")
+    assert datetime.fromisoformat(run.output) == at == run.scheduled_for
+    assert client.wait(client.schedules.trigger("moment").run.run_id).output == "", "it was made for no moment"
 
 
 def test_changed_where_it_is_declared_only(client: RunsClient) -> None:

@@ -29,6 +29,7 @@ from runsd.model.events import Event, EventType, Stream, log
 from runsd.model.replay import COMPENSATIONS, Nondeterministic, Scope, check_version
 from runsd.model.retry import may_retry
 from runsd.model.run import ErrorCode, Run, RunError
+from runsd.model.times import rfc3339
 from runsd.sdk.documents import dumps
 from runsd.sdk.workflow import WorkflowContext
 from runsd.store.store import Store
@@ -179,6 +180,7 @@ class WorkflowExecution:
             input=json.loads(documents.input_json or "null"),
             config=json.loads(documents.config_json or "null"),
             address=self._spec.address,
+            scheduled_for="" if run.scheduled_for is None else rfc3339(run.scheduled_for),
         )
 
     async def _has_let_go(self) -> bool:
