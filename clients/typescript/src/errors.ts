@@ -48,14 +48,17 @@ export class InvalidRequestError extends RunsError {
   }
 }
 
-/** There is no such run, target, project or artifact. */
+/** There is no such run, target, schedule, project or artifact. */
 export class NotFoundError extends RunsError {}
 
-/** The idempotency key belongs to another request. */
+/** The idempotency key belongs to another request, or the id to another schedule. */
 export class AlreadyExistsError extends RunsError {}
 
 /** The state of things forbids it now; the message says what would have to change. */
 export class PreconditionError extends RunsError {}
+
+/** It has changed since it was read; read it again and decide anew. */
+export class ConflictError extends RunsError {}
 
 /** Somebody else may do it; the message says who. */
 export class PermissionDeniedError extends RunsError {}

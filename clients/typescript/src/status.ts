@@ -4,6 +4,7 @@ import { status, type ServiceError } from "@grpc/grpc-js";
 import {
   AlreadyExistsError,
   ConfigurationError,
+  ConflictError,
   InvalidRequestError,
   NotFoundError,
   OverloadedError,
@@ -24,7 +25,7 @@ const PLAIN = new Map<status, new (message: string, facts: ErrorFacts) => RunsEr
   [status.NOT_FOUND, NotFoundError],
   [status.ALREADY_EXISTS, AlreadyExistsError],
   [status.FAILED_PRECONDITION, PreconditionError],
-  [status.ABORTED, PreconditionError],
+  [status.ABORTED, ConflictError],
   [status.PERMISSION_DENIED, PermissionDeniedError],
   [status.RESOURCE_EXHAUSTED, OverloadedError],
 ]);
