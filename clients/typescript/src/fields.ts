@@ -8,6 +8,7 @@ import { InvalidRequestError, type FieldViolation } from "./errors.js";
 import type { Timestamp } from "./generated/google/protobuf/timestamp.js";
 
 const INT32_LIMIT = 2 ** 31;
+const FRACTION_AND_OFFSET = /:\d\d(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/i;
 
 export class Fields {
   private readonly violations: FieldViolation[] = [];
@@ -54,13 +55,16 @@ export class Fields {
     return value === undefined ? 0 : this.attempt(field, 0, () => names.number(value));
   }
 
-  /** A Date has milliseconds. */
+  /** A Date has milliseconds, a string all its digits. One without an offset would be another time elsewhere. */
   time(field: string, value: Date | string | undefined): Timestamp | undefined {
     if (value === undefined) return undefined;
     const milliseconds = new Date(value).getTime();
     if (Number.isNaN(milliseconds)) return this.refuse(field, `${String(value)} is not a time`, undefined);
     const seconds = Math.floor(milliseconds / 1000);
-    return { seconds, nanos: (milliseconds - seconds * 1000) * 1_000_000 };
+    if (typeof value !== "string") return { seconds, nanos: (milliseconds - seconds * 1000) * 1_000_000 };
+    const [, fraction = "", offset] = FRACTION_AND_OFFSET.exec(value) ?? [];
+    if (!offset) return this.refuse(field, `"${value}" has no offset; write it as 2027-03-28T12:00:00Z`, undefined);
+    return { seconds, nanos: Number(fraction.slice(0, 9).padEnd(9, "0")) };
   }
 
   refuse(field: string, description: string): void;
