@@ -2,7 +2,8 @@
  * Calls, waits and streams that are tried again when nobody answered, or the daemon had no room.
  *
  * Every call of this client is safe to make again: reads, cancel and reload by nature, creates, signals
- * and decisions because they always carry an idempotency key.
+ * and decisions because they always carry an idempotency key. So is what is done to a schedule: create with an
+ * equal spec and backfill by nature, trigger by its key, update by the etag.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 

@@ -8,6 +8,8 @@ import { DefinitionsService } from "./generated/runs/v1/definitions.js";
 import { RunsService } from "./generated/runs/v1/runs.js";
 import * as requests from "./requests.js";
 import type { Decision, RunFilters, WatchFilters } from "./requests.js";
+import { refuseUnknown, type NewScheduleRun } from "./schedule-requests.js";
+import { ScheduleCalls } from "./schedules.js";
 import { resolveSettings, type RunsClientOptions, type Settings } from "./settings.js";
 import type {
   AcceptedAnswer,
@@ -34,6 +36,7 @@ export function createRunsClient(options: RunsClientOptions = {}): RunsClient {
 export class RunsClient {
   readonly artifacts: ArtifactCalls;
   readonly targets: TargetCalls;
+  readonly schedules: ScheduleCalls;
   private readonly calling: Calling;
 
   /** @internal */
@@ -41,6 +44,7 @@ export class RunsClient {
     this.calling = new Calling(settings);
     this.artifacts = new ArtifactCalls(this.calling);
     this.targets = new TargetCalls(this.calling, settings);
+    this.schedules = new ScheduleCalls(this.calling, settings);
   }
 
   get address(): string {
@@ -57,6 +61,13 @@ export class RunsClient {
   async createWorkflowRun(run: NewWorkflowRun, options?: CallOptions): Promise<AcceptedAnswer> {
     const request = creation.createWorkflowRun(run, this.settings);
     return readAccepted(await this.calling.call(RunsService.createRun, request, options));
+  }
+
+  /** The same as `schedules.trigger`: a run of a schedule, now. */
+  async createScheduleRun(run: NewScheduleRun, options?: CallOptions): Promise<AcceptedAnswer> {
+    refuseUnknown("run", run);
+    const { scheduleId, ...rest } = run;
+    return this.schedules.trigger(scheduleId, { ...rest, ...options });
   }
 
   /** Creates 1 to 1000 runs of one project, all or none; the answers are in the order of `runs`. */

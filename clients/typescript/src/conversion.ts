@@ -1,6 +1,6 @@
 /** Between the messages of the wire and values. */
 import { readDocument, readObject } from "./documents.js";
-import type { Timestamp } from "./generated/google/protobuf/timestamp.js";
+import { Timestamp } from "./generated/google/protobuf/timestamp.js";
 import type * as definitions from "./generated/runs/v1/definitions.js";
 import * as wire from "./generated/runs/v1/run.js";
 import type { WatchedEvent } from "./generated/runs/v1/runs.js";
@@ -58,6 +58,7 @@ export function readRun(message: wire.Run | undefined): values.Run {
     metadata: readObject(metadata_json) ?? {},
     start_after: readTime(same.start_after),
     expires_after: readTime(same.expires_after),
+    scheduled_for: readTime(same.scheduled_for),
     steps: same.steps.map(readStep),
   };
 }
@@ -86,8 +87,8 @@ export function readEvent(message: wire.Event): values.RunEvent {
 }
 
 export function readWatchedEvent(message: WatchedEvent): values.WatchedEvent {
-  const { position, run_id, target, event } = message;
-  return { position, run_id, target, event: readEvent(event ?? wire.Event.create()) };
+  const { position, run_id, target, event, schedule_id } = message;
+  return { position, run_id, target, event: readEvent(event ?? wire.Event.create()), schedule_id };
 }
 
 export function readTarget(message: definitions.Target): values.Target {
@@ -121,9 +122,12 @@ function readError(message: wire.RunError | undefined): values.RunError | null {
   return { message: message.message, code: message.code, detail: readDocument(message.detail_json) };
 }
 
-/** RFC 3339 in UTC; a Date has no microseconds. */
 export function readTime(moment: Timestamp | undefined): string | null {
-  if (!moment) return null;
+  return moment ? readMoment(moment) : null;
+}
+
+/** RFC 3339 in UTC, of what is always set; a Date has no microseconds. */
+export function readMoment(moment = Timestamp.create()): string {
   const seconds = new Date(moment.seconds * 1000).toISOString().slice(0, -"000Z".length);
   const micros = String(Math.floor(moment.nanos / 1000)).padStart(6, "0");
   return `${seconds}${micros.endsWith("000") ? micros.slice(0, 3) : micros}Z`;

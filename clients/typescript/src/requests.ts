@@ -40,6 +40,8 @@ export interface RunFilters {
   namePrefix?: string;
   parentRunId?: string;
   batchId?: string;
+  /** Only runs of this schedule. */
+  scheduleId?: string;
   /** Each member must be in the run's, with an equal value. */
   metadata?: Record<string, unknown>;
   createdFrom?: Date | string;
@@ -68,6 +70,7 @@ const RUN_FILTERS = new Set<string>([
   "namePrefix",
   "parentRunId",
   "batchId",
+  "scheduleId",
   "metadata",
   "createdFrom",
   "createdBefore",
@@ -102,6 +105,7 @@ export function listRuns(filters: RunFilters, settings: Settings): ListRunsReque
     name_prefix: fields.text("name_prefix", filters.namePrefix),
     parent_run_id: fields.text("parent_run_id", filters.parentRunId),
     batch_id: fields.text("batch_id", filters.batchId),
+    schedule_id: fields.text("schedule_id", filters.scheduleId),
     metadata_json: fields.document("metadata_json", filters.metadata),
     created_from: fields.time("created_from", filters.createdFrom),
     created_before: fields.time("created_before", filters.createdBefore),
@@ -152,10 +156,17 @@ export function decide(runId: string, name: string, approved: boolean, decision:
   return request;
 }
 
-/** A request made of texts and integers alone. */
+/** A request of a call that has none of its own here. */
 export function plain<Request>(make: (fields: Fields) => Request): Request {
   const fields = new Fields();
   const request = make(fields);
   fields.check();
   return request;
 }
+<<<<<<< HEAD
+=======
+
+export function newKey(): string {
+  return randomUUID().replaceAll("-", "");
+}
+>>>>>>> 8a54073 (TypeScript: client.schedules, createScheduleRun, and the schedule of runs and watched events)

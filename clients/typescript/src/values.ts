@@ -102,6 +102,8 @@ export interface Run {
   /** Of a workflow, in the order in which they began. */
   steps: Step[];
   steps_truncated: boolean;
+  /** The occurrence of its schedule that it was made for. */
+  scheduled_for: string | null;
 }
 
 /** An entry of a run's log; `event_id` is 1, 2, 3 … without gaps. */
@@ -112,12 +114,17 @@ export interface RunEvent {
   created_at: string | null;
 }
 
-/** An event of any run; `position` is its place in the order of all commits. */
+/**
+ * An event of any run; `position` is its place in the order of all commits.
+ *
+ * An event of a schedule has its `schedule_id`, and no `run_id`.
+ */
 export interface WatchedEvent {
   position: number;
   run_id: string;
   target: string;
   event: RunEvent;
+  schedule_id: string;
 }
 
 /** Whether this event is the last of its run. */

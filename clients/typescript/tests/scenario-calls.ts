@@ -2,6 +2,8 @@
 import {
   InvalidRequestError,
   type NewRun,
+  type NewSchedule,
+  type NewScheduleRun,
   type NewTaskRun,
   type NewWorkflowRun,
   type RunEvent,
@@ -32,6 +34,11 @@ interface Named extends Arguments {
   name: string;
 }
 
+interface OfSchedule extends Arguments {
+  schedule_id: string;
+  etag?: string;
+}
+
 export const CALLS: Record<string, (runs: RunsClient, names: never) => Promise<unknown>> = {
   create_task: (runs, names: Arguments) => runs.createTaskRun(options(names) as NewTaskRun),
   create_workflow: (runs, names: Arguments) => runs.createWorkflowRun(options(names) as NewWorkflowRun),
@@ -58,6 +65,20 @@ export const CALLS: Record<string, (runs: RunsClient, names: never) => Promise<u
   },
   targets: async (runs, names: Arguments) => (await runs.targets.list(known(names))).data,
   target: (runs, { target, ...rest }: { target: string }) => runs.targets.get(target, known(rest)),
+  create_schedule: (runs, names: Arguments) => runs.schedules.create(options(names) as NewSchedule),
+  get_schedule: (runs, { schedule_id, ...rest }: OfSchedule) => runs.schedules.get(schedule_id, known(rest)),
+  list_schedules: (runs, names: Arguments) => runs.schedules.list(known(names, "limit")),
+  update_schedule: (runs, { schedule_id, etag, ...changes }: OfSchedule) =>
+    runs.schedules.update(schedule_id, options(changes), { etag }),
+  pause_schedule: (runs, { schedule_id, ...rest }: OfSchedule) =>
+    runs.schedules.pause(schedule_id, known(rest, "reason")),
+  resume_schedule: (runs, { schedule_id, ...rest }: OfSchedule) => runs.schedules.resume(schedule_id, known(rest)),
+  delete_schedule: (runs, { schedule_id, ...rest }: OfSchedule) =>
+    runs.schedules.delete(schedule_id, known(rest, "etag")),
+  trigger_schedule: (runs, names: Arguments) => runs.createScheduleRun(options(names) as NewScheduleRun),
+  preview_schedule: (runs, names: Arguments) => runs.schedules.preview(options(names)),
+  backfill_schedule: (runs, { schedule_id, ...rest }: OfSchedule) =>
+    runs.schedules.backfill(schedule_id, known(rest, "due_from", "due_before")),
 };
 
 export const STREAMS: Record<string, (runs: RunsClient, names: never) => AsyncGenerator<RunEvent | WatchedEvent>> = {
