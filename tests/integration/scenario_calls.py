@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from runsd_client import AsyncRunsClient, InvalidRequestError, NewRun, RunsClient, RunsError
+from runsd_client.schedules import Schedules
 from runsd_client.values import Record
 
 _END = object()
@@ -16,8 +17,13 @@ _END = object()
 class SyncClientInThreads:
     """The sync client with the methods of the async one, so that one player plays both."""
 
-    def __init__(self, client: RunsClient) -> None:
+    def __init__(self, client: RunsClient | Schedules) -> None:
         self._client = client
+
+    @property
+    def schedules(self) -> SyncClientInThreads:
+        assert isinstance(self._client, RunsClient)
+        return SyncClientInThreads(self._client.schedules)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -42,10 +48,11 @@ Arguments = dict[str, Any]
 async def _list(client: Any, arguments: Arguments) -> Any:
     if "cursor" in arguments:
         arguments["page_token"] = arguments.pop("cursor")
-    times = {
-        name: datetime.fromisoformat(arguments[name]) for name in ("created_from", "created_before") & arguments.keys()
-    }
-    return await client.list(**{**arguments, **times})
+    return await client.list(**_with_times(arguments, "created_from", "created_before"))
+
+
+def _with_times(arguments: Arguments, *names: str) -> Arguments:
+    return {**arguments, **{name: datetime.fromisoformat(arguments[name]) for name in names if name in arguments}}
 
 
 async def _wait(client: Any, arguments: Arguments) -> Any:
@@ -59,6 +66,17 @@ async def _read_artifact(client: Any, arguments: Arguments) -> str:
 def _method(name: str) -> Callable[[Any, Arguments], Awaitable[Any]]:
     """A call whose arguments have the names that the contract gives them."""
     return lambda client, arguments: getattr(client, name)(**arguments)
+
+
+def _schedules_method(name: str) -> Callable[[Any, Arguments], Awaitable[Any]]:
+    return lambda client, arguments: getattr(client.schedules, name)(**arguments)
+
+
+def _backfill(client: Any, arguments: Arguments) -> Awaitable[Any]:
+    times = _with_times(arguments, "due_from", "due_before")
+    start, end = times.pop("due_from"), times.pop("due_before")
+    backfill: Callable[..., Awaitable[Any]] = client.schedules.backfill
+    return backfill(start=start, end=end, **times)
 
 
 CALLS: Mapping[str, Callable[[Any, Arguments], Awaitable[Any]]] = {
@@ -80,6 +98,16 @@ CALLS: Mapping[str, Callable[[Any, Arguments], Awaitable[Any]]] = {
     "read_artifact": _read_artifact,
     "targets": _method("targets"),
     "target": lambda client, arguments: client.target(arguments.pop("target"), **arguments),
+    "create_schedule": _schedules_method("create"),
+    "get_schedule": _schedules_method("get"),
+    "list_schedules": _schedules_method("list"),
+    "update_schedule": _schedules_method("update"),
+    "pause_schedule": _schedules_method("pause"),
+    "resume_schedule": _schedules_method("resume"),
+    "delete_schedule": _schedules_method("delete"),
+    "trigger_schedule": _schedules_method("trigger"),
+    "preview_schedule": lambda client, arguments: client.schedules.preview(**_with_times(arguments, "after")),
+    "backfill_schedule": _backfill,
 }
 STREAMS = frozenset({"follow", "watch"})
 
