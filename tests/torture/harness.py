@@ -70,7 +70,8 @@ async def _end_quietly(load: Load, daemon: TorturedDaemon, witness: Witness, sec
     try:
         await load.finish(seconds)
     except TimeoutError:
-        witness.complaints.append(f"after {seconds:g} s these had not ended: {witness.executing}")
+        left = [told.wish.schedule_id for told in witness.schedules if not told.last.schedule_id]
+        witness.complaints.append(f"after {seconds:g} s these had not ended: {witness.executing}, {left}")
     try:
         async with asyncio.timeout(CATCHING_UP_SECONDS):
             await _watchers_catch_up(daemon.state / DATABASE, witness)
