@@ -56,17 +56,17 @@ def write(connection: sqlite3.Connection, staged: Staged) -> None:
 
 
 # Of one statement: `executemany` gives the interpreter away and takes it back for every row.
-_ROWS_AT_ONCE = (64, 8, 1)
+_MOST_ROWS = 64
 
 
 def _insert(connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Many rows a statement; `insert` ends before the values."""
+    """Many rows a statement, in powers of two, so that few are to be kept prepared; `insert` ends before the values."""
     done = 0
-    for count in _ROWS_AT_ONCE:
-        while len(rows) - done >= count:
-            values = tuple(chain.from_iterable(rows[done : done + count]))
-            connection.execute(_with_places(insert, len(values) // count, count), values)
-            done += count
+    while done < len(rows):
+        count = min(1 << (len(rows) - done).bit_length() - 1, _MOST_ROWS)
+        values = tuple(chain.from_iterable(rows[done : done + count]))
+        connection.execute(_with_places(insert, len(rows[0]), count), values)
+        done += count
 
 
 @cache

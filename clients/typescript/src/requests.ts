@@ -163,10 +163,3 @@ export function plain<Request>(make: (fields: Fields) => Request): Request {
   fields.check();
   return request;
 }
-<<<<<<< HEAD
-=======
-
-export function newKey(): string {
-  return randomUUID().replaceAll("-", "");
-}
->>>>>>> 8a54073 (TypeScript: client.schedules, createScheduleRun, and the schedule of runs and watched events)

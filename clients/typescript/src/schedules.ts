@@ -4,7 +4,8 @@ import { readAccepted, readPage } from "./conversion.js";
 import { ConflictError, NotFoundError } from "./errors.js";
 import type { Fields } from "./fields.js";
 import * as wire from "./generated/runs/v1/schedules.js";
-import { newKey, plain } from "./requests.js";
+import { newKey } from "./creation.js";
+import { plain } from "./requests.js";
 import { readBackfilled, readOccurrence, readSchedule } from "./schedule-conversion.js";
 import * as requests from "./schedule-requests.js";
 import type {
