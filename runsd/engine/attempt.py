@@ -189,9 +189,12 @@ class Attempt:
 
     def _log(self, run: Run) -> None:
         facts = {"target": run.target, "attempt": self.spec.run.attempt, "status": run.status.value}
-        if run.error is not None:
+        if run.error is None:
+            # The record has it, and there may be a thousand a second.
+            logger.debug("attempt ended", run_id=run.run_id, **facts)
+        else:
             facts |= {"code": run.error.code, "error": run.error.message}
-        logger.info("attempt ended", run_id=run.run_id, **facts)
+            logger.info("attempt ended", run_id=run.run_id, **facts)
 
     async def _collect_artifacts(self) -> artifacts.Collected:
         if self.spec.run.kind is RunKind.WORKFLOW or artifacts.is_empty(self.spec.directory.artifacts):

@@ -16,7 +16,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -142,7 +142,7 @@ class Journal:
 
     async def _commit(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
         wanted = [(change, future) for change, future in batch if not future.cancelled()]
-        before = replace(self._counters)
+        before = self._counters.copy()
         self._now = max(self._now, wall_now())
         changes = [change for change, _ in wanted]
         try:
@@ -200,7 +200,7 @@ class Journal:
         )
 
     def _apply_one(self, connection: sqlite3.Connection, batch: Staged, change: Change[Any]) -> Any:
-        before = replace(self._counters)
+        before = self._counters.copy()
         transaction = Transaction(connection, batch, self._recent, self._counters, self._now)
         try:
             result = change(transaction)

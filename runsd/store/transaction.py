@@ -69,9 +69,12 @@ class Staged:
         self.hashes.update(other.hashes)
         self.waits.update(other.waits)
         self.woken.update(other.woken)
-        self.schedules.absorb(other.schedules)
+        # Whatever is staged of a schedule, it is there by its name as well.
+        if other.schedules.by_name:
+            self.schedules.absorb(other.schedules)
         for name in ("new_documents", "outputs", "events", "committed", "attempts", "offsets", "artifacts", "resumed"):
-            getattr(self, name).extend(getattr(other, name))
+            if rows := getattr(other, name):
+                getattr(self, name).extend(rows)
 
 
 class RecentRuns:
@@ -100,6 +103,9 @@ class Counters:
     run_no: int
     position: int
     schedule_no: int = 0
+
+    def copy(self) -> Counters:
+        return Counters(self.run_no, self.position, self.schedule_no)
 
     def restore(self, before: Counters) -> None:
         self.run_no, self.position, self.schedule_no = before.run_no, before.position, before.schedule_no

@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -59,7 +58,7 @@ class WorkflowExecution:
         self._store = store
         self._session = session
         self._operations = SessionOperations(session)
-        self._containment = Containment(session.task_name, self._branch_context)
+        self._containment = Containment(session.task_name, self._operations.branch_context)
         self._program = program
         self._seen_event_id = spec.last_event_id
         self._is_cancel_requested = spec.run.cancel_requested
@@ -137,11 +136,6 @@ class WorkflowExecution:
             await session.recorder.close()
             self._when_over(self)
             self._over.set()
-
-    def _branch_context(self, coroutine: Any) -> Context:
-        """Of a task that the workflow's own code makes."""
-        self._operations.unawaited.given_on([coroutine])
-        return self._session.branch_context()
 
     def _body_has_ended(self, _: asyncio.Task[Outcome]) -> None:
         if self._session.is_letting_go:

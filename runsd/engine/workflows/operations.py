@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextvars import Context
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -53,6 +54,11 @@ class SessionOperations:
         self._emitted_before: dict[str, int] = native(self._notes[-1].output_json) if self._notes else {}
         self._emitting: dict[str, Scope] = {}
         self._from_threads = count(1)
+
+    def branch_context(self, coroutine: Any) -> Context:
+        """Of a task that the workflow's own code makes."""
+        self.unawaited.given_on([coroutine])
+        return self._session.branch_context()
 
     def step(self, name: str, call: Callable[[], Any], options: StepOptions) -> Coroutine[Any, Any, Any]:
         self._check_outside()
