@@ -51,6 +51,11 @@ class ScheduledRuns:
         stored = schedule_changes.find(transaction, read.schedule.project, read.schedule.schedule_id)
         if stored is None or not stored.schedule.is_in_force or stored.schedule.active or not stored.schedule.queued:
             return
+        if 0 < stored.schedule.spec.max_runs <= stored.schedule.runs_made:
+            # It was made less after they had been queued.
+            schedule_changes.drop_queued(transaction, stored)
+            schedule_changes.change(transaction, stored, replace(stored.schedule, queued=0))
+            return
         at = schedule_changes.first_queued(transaction, stored)
         if at is not None:
             fewer = replace(stored.schedule, queued=stored.schedule.queued - 1)

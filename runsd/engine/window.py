@@ -70,6 +70,8 @@ class Window:
             if queued.run_id not in self._ids:
                 continue
             self._ids.discard(queued.run_id)
+            if self._in_full_lane(queued):
+                continue
             target, key = self._places.blocking_lanes(queued)
             if target is None and key is None:
                 self._places.take(queued)
@@ -100,5 +102,6 @@ class Window:
         self._is_whole = False
 
     def _in_full_lane(self, queued: Queued) -> bool:
-        in_full_target = lane(queued.project, queued.target) in self.full_targets
-        return in_full_target or lane(queued.project, queued.concurrency_key) in self.busy_keys
+        if self.full_targets and lane(queued.project, queued.target) in self.full_targets:
+            return True
+        return bool(self.busy_keys) and lane(queued.project, queued.concurrency_key) in self.busy_keys

@@ -125,7 +125,8 @@ def occurrence(transaction: Transaction, stored: StoredSchedule, at: int) -> str
     row = transaction.connection.execute(
         "SELECT run_id FROM occurrences WHERE schedule_no = ? AND at = ?", key
     ).fetchone()
-    return str(row[0]) if row else None
+    is_dropped = row == ("",) and (stored.number,) in transaction.batch.schedules.dropped
+    return str(row[0]) if row and not is_dropped else None
 
 
 def decide(transaction: Transaction, stored: StoredSchedule, at: int, run_id: str) -> None:

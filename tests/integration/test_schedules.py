@@ -121,6 +121,20 @@ async def test_queue_starts_each_when_the_earlier_has_ended(client: AsyncRunsCli
         assert ended is not None and later.created_at is not None and later.created_at >= ended
 
 
+async def test_queue_is_dropped_where_max_runs_has_become_less(client: AsyncRunsClient, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    await client.schedules.create("fewer", GATED, every=1, input=str(gate), concurrency_policy="queue")
+    (run,) = await made_by(client, "fewer", 1)
+    await ticks(client, "fewer-clock", 3)
+    schedule = await client.schedules.update("fewer", max_runs=1)
+    assert schedule.queued >= 2 and schedule.next == ()
+    gate.touch()
+    await client.wait(run.run_id)
+    await ticks(client, "fewer-clock-again", 2)
+    schedule = await client.schedules.get("fewer")
+    assert (schedule.runs_made, schedule.queued) == (1, 0)
+
+
 async def test_replace_cancels_what_is_there(client: AsyncRunsClient, tmp_path: Path) -> None:
     await client.schedules.create("replace", GATED, every=1, input=str(tmp_path / "x"), concurrency_policy="replace")
     first, second = await made_by(client, "replace", 2)
