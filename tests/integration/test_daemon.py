@@ -239,16 +239,21 @@ def test_check_says_what_is_wrong_with_file_and_key(tmp_path: Path) -> None:
     assert command("check", cwd=good).returncode == 0, "the project that it is called in"
 
 
-def test_log_is_json_with_the_run_id(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon()
+@pytest.mark.parametrize(("level", "told"), [("info", ["failed"]), ("debug", ["completed", "failed"])])
+def test_log_is_json_with_the_run_id(make_daemon: MakeDaemon, level: str, told: list[str]) -> None:
+    daemon = make_daemon(settings=f'log_level = "{level}"\n')
     daemon.start()
     with grpc.insecure_channel(daemon.address) as channel:
         stub = runs_pb2_grpc.RunsStub(channel)
-        created = stub.CreateRun(runs_pb2.CreateRunRequest(target="task:quick"))
-        stub.WaitRun(runs_pb2.WaitRunRequest(run_id=created.run.run_id))
+        ids = []
+        for status in ("0", "1"):
+            request = runs_pb2.CreateRunRequest(target="task:exit-status", input_json=status)
+            ids.append(stub.CreateRun(request).run.run_id)
+            stub.WaitRun(runs_pb2.WaitRunRequest(run_id=ids[-1]))
     assert daemon.stop() == 0
-    about = [line for line in daemon.log if line.get("run_id") == created.run.run_id]
-    assert about and all("timestamp" in line and "level" in line for line in about)
+    about = [line for line in daemon.log if line.get("run_id") in ids]
+    assert [line["status"] for line in about] == told
+    assert all("timestamp" in line and "level" in line for line in about)
 
 
 def test_socket_of_another_program_is_not_taken(make_daemon: MakeDaemon) -> None:

@@ -101,8 +101,8 @@ class SkippedOccurrences(Record):
 class Schedule(Record):
     """A schedule as it is now.
 
-    `next` has one occurrence in lists, up to five else, and none when it is paused or over. `skips` is
-    empty in lists. `source` is where it is declared; empty for one that was made by a client.
+    `next` has up to five occurrences, one in lists and from `create`, none when it is paused or over. `skips`
+    is empty in lists. `source` is where it is declared; empty for one that was made by a client.
     """
 
     project: str
