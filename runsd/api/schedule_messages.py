@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import schedules_pb2
 
-from runsd.api.conversion import microseconds, problem_message, timestamp
+from runsd.api.conversion import MAX_SECONDS, microseconds, problem_message, timestamp
 from runsd.model.errors import FieldViolation, InvalidRequest
 from runsd.model.occurrences import Skipped
 from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Health, Schedule, ScheduleSpec, coming
@@ -43,11 +43,11 @@ def timetable_of(message: schedules_pb2.Timetable, here: str) -> Timetable:
         return timetable(
             cron=message.cron or None,
             timezone=message.timezone or None,
-            at=_moment(message, "at"),
+            at=_moment(message, "at", here),
             every=message.every_seconds if message.HasField("every_seconds") else None,
-            anchor=_moment(message, "anchor"),
-            start_at=_moment(message, "start_at"),
-            end_at=_moment(message, "end_at"),
+            anchor=_moment(message, "anchor", here),
+            start_at=_moment(message, "start_at", here),
+            end_at=_moment(message, "end_at", here),
         )
     except InvalidTimetable as error:
         raise InvalidRequest(
@@ -89,9 +89,17 @@ def spec_of(message: schedules_pb2.ScheduleSpec) -> ScheduleSpec:
     )
 
 
-def _moment(message: schedules_pb2.Timetable, field: str) -> int | None:
+def _moment(message: schedules_pb2.Timetable, field: str, here: str) -> int | None:
     value: Timestamp = getattr(message, field)
-    return microseconds(value) if message.HasField(field) else None  # type: ignore[arg-type]
+    return moment_of(value, f"{here}.{field}") if message.HasField(field) else None  # type: ignore[arg-type]
+
+
+def moment_of(value: Timestamp, field: str) -> int:
+    """Raises InvalidRequest for what protobuf does not define."""
+    if not (abs(value.seconds) <= MAX_SECONDS and 0 <= value.nanos < 10**9):
+        description = "is no moment: seconds within the years 1 to 9999, nanos from 0 to 999999999"
+        raise InvalidRequest([FieldViolation(field, description)])
+    return microseconds(value)
 
 
 def schedule_message(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from runsd_client.proto import run_pb2, schedules_pb2, schedules_pb2_grpc
 
-from runsd.api.conversion import microseconds, record_message, timestamp
+from runsd.api.conversion import record_message, timestamp
 from runsd.api.errors import answering
 from runsd.api.requests import name_from_token, name_token, page_limit
-from runsd.api.schedule_messages import occurrence_message, schedule_message, spec_of, timetable_of
+from runsd.api.schedule_messages import moment_of, occurrence_message, schedule_message, spec_of, timetable_of
 from runsd.engine.engine import Engine
 from runsd.engine.schedules import preview
 from runsd.model.errors import FieldViolation, InvalidRequest
@@ -101,7 +101,7 @@ class Schedules(schedules_pb2_grpc.SchedulesServicer):
     async def PreviewSchedule(  # noqa: N802
         self, request: schedules_pb2.PreviewScheduleRequest
     ) -> schedules_pb2.PreviewScheduleResponse:
-        after = microseconds(request.after) if request.HasField("after") else None
+        after = moment_of(request.after, "after") if request.HasField("after") else None
         count = page_limit(request.count, DEFAULT_PREVIEW, field="count")
         if request.WhichOneof("subject") == "schedule_id":
             found = await self._schedules.preview_schedule(request.project, request.schedule_id, after, count)
@@ -117,7 +117,10 @@ class Schedules(schedules_pb2_grpc.SchedulesServicer):
         if missing := [FieldViolation(field, _MISSING) for field, is_given in given.items() if not is_given]:
             raise InvalidRequest(missing)
         made = await self._schedules.backfill(
-            request.project, request.schedule_id, microseconds(request.due_from), microseconds(request.due_before)
+            request.project,
+            request.schedule_id,
+            moment_of(request.due_from, "due_from"),
+            moment_of(request.due_before, "due_before"),
         )
         data = [
             schedules_pb2.BackfilledRun(scheduled_for=timestamp(one.at), run_id=one.run_id, duplicate=one.duplicate)

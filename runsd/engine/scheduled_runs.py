@@ -134,8 +134,8 @@ class ScheduledRuns:
 
 
 def _alone(schedule: Schedule, new: NewRun) -> NewRun:
-    """Where the policy says that runs of the schedule do not execute side by side."""
-    if schedule.spec.concurrency_policy not in (ConcurrencyPolicy.REPLACE, ConcurrencyPolicy.QUEUE):
+    """Where the policy says that runs of the schedule do not execute side by side, also those made by hand."""
+    if schedule.spec.concurrency_policy is ConcurrencyPolicy.ALLOW:
         return new
     return replace(new, request=new.request._replace(concurrency_key=f"schedule/{schedule.schedule_id}"))
 

@@ -17,6 +17,7 @@ from runsd.engine.scheduled_runs import ScheduledRuns, trigger_fingerprint
 from runsd.model.errors import AlreadyThere, FieldViolation, InvalidRequest, NotFound, NotPossible, Outdated
 from runsd.model.record import Documents, Record
 from runsd.model.schedules import (
+    MAX_RUN_NAME,
     DeclaredSchedule,
     Schedule,
     ScheduleSpec,
@@ -128,6 +129,8 @@ class Schedules:
 
     async def trigger(self, project: str, schedule_id: str, run_name: str, idempotency_key: str) -> Triggered:
         """Raises InvalidRequest, NotFound, NotPossible, KeyReused."""
+        if len(run_name) > MAX_RUN_NAME:
+            raise InvalidRequest([FieldViolation("run_name", f"has more than the {MAX_RUN_NAME} characters allowed")])
         project = self.catalog.project(project).id
         stored = await self.store.queries.schedules.get(project, schedule_id)
         new = self.runs.triggered(stored.schedule, run_name, idempotency_key)

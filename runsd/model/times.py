@@ -10,7 +10,7 @@ MICROSECONDS = 1_000_000
 
 def rfc3339(microseconds: int) -> str:
     moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def from_rfc3339(text: str) -> int:

@@ -53,6 +53,11 @@ def refused(*arguments: str) -> str:
     return " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01", "9999-12-31T23:59:59-10:00"])
+def test_moments_at_the_ends_of_the_calendar_are_refused(moment: str) -> None:
+    assert "a year from 2 to 9998" in refused("preview", "0 0 29 2 *", "--from", moment)
+
+
 def test_preview_across_a_change_of_the_clock() -> None:
     arguments = ["30 2 * * *", "--timezone", "Europe/Stockholm", "--from", "2027-03-27", "--count", "4"]
     shown = [line.split(maxsplit=2) for line in schedules("preview", *arguments).splitlines()]

@@ -9,7 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client import (
     AlreadyExistsError,
     AsyncRunsClient,
@@ -22,6 +24,9 @@ from runsd_client import (
     TriggerKind,
     WatchedEvent,
 )
+from runsd_client.proto import schedules_pb2, schedules_pb2_grpc
+
+from tests.integration.daemon import Daemon
 
 SECOND = timedelta(seconds=1)
 GATED = "task:until-released"
@@ -205,6 +210,23 @@ async def test_backfill_makes_each_once(client: AsyncRunsClient) -> None:
         await client.schedules.backfill("past", start, datetime.now(UTC) + timedelta(days=1))
 
 
+async def test_backfill_of_a_year_of_three_digits(client: AsyncRunsClient) -> None:
+    await client.schedules.create("ancient", "task:quick", every="1h", paused=True)
+    start = datetime(900, 1, 1, tzinfo=UTC)
+    (made,) = await client.schedules.backfill("ancient", start, start + timedelta(hours=1))
+    assert (await client.wait(made.run_id)).scheduled_for == start
+
+
+async def test_backfilled_runs_of_forbid_execute_one_at_a_time(client: AsyncRunsClient) -> None:
+    await client.schedules.create("alone", "task:quick", every="1h", concurrency_policy="forbid", paused=True)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    made = await client.schedules.backfill("alone", start, start + timedelta(hours=4))
+    runs = [await client.wait(one.run_id) for one in made]
+    for earlier, later in pairwise(runs):
+        assert earlier.completed_at is not None and later.started_at is not None
+        assert earlier.completed_at <= later.started_at
+
+
 async def test_create_again_and_otherwise(client: AsyncRunsClient) -> None:
     spec: dict[str, Any] = {"cron": "30 2 * * mon-fri", "timezone": "Europe/Stockholm"}
     await client.schedules.create("again", "task:quick", **spec)
@@ -243,6 +265,16 @@ async def test_every_fault_is_named_at_once(client: AsyncRunsClient) -> None:
         await client.schedules.create("x", "task:checked", every=5, input={"rows": "many"})
     with pytest.raises(NotFoundError):
         await client.schedules.get("x")
+    with pytest.raises(InvalidRequestError, match="run_name"):
+        await client.schedules.trigger("seconds", run_name="x" * 201)
+
+
+def test_what_is_no_moment_is_refused(daemon: Daemon) -> None:
+    with grpc.insecure_channel(daemon.address) as channel, pytest.raises(grpc.RpcError) as refused:
+        when = schedules_pb2.Timetable(at=Timestamp(seconds=1, nanos=-1))
+        schedules_pb2_grpc.SchedulesStub(channel).PreviewSchedule(schedules_pb2.PreviewScheduleRequest(timetable=when))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "timetable.at: is no moment" in str(refused.value.details())
 
 
 async def test_pages_of_schedules(client: AsyncRunsClient) -> None:

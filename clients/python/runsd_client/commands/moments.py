@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runsd_client.sync_client import RunsClient
 
 _LENGTH_OF_DATE = len("2027-03-27")
+_FIRST_YEAR, _LAST_YEAR = 2, 9998
 
 
 class MomentReader:
@@ -25,6 +26,15 @@ class MomentReader:
     def read(self, option: str, text: str) -> datetime:
         """A date is midnight, of UTC where no zone is named. Raises typer.BadParameter."""
         text = text.strip()
+        moment = self._read(option, text)
+        if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            # Elsewhere an offset may lead out of the calendar.
+            raise typer.BadParameter(
+                f"{text!r} is out of range; write a year from {_FIRST_YEAR} to {_LAST_YEAR}", param_hint=option
+            )
+        return moment
+
+    def _read(self, option: str, text: str) -> datetime:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:

@@ -92,7 +92,8 @@ class SchedulesServicer:
     """
 
     def CreateSchedule(self, request, context):
-        """Creates a schedule. The same id with an equal spec again is answered with `duplicate`.
+        """Creates a schedule. The same id with an equal spec again is answered with `duplicate`, and the schedule
+        stays as it is, paused or not.
 
         INVALID_ARGUMENT: a field is wrong. NOT_FOUND: no such project or target. ALREADY_EXISTS: the id is
         taken by another schedule.
@@ -139,7 +140,8 @@ class SchedulesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSchedule(self, request, context):
-        """Removes a schedule. Runs that it has made go on; queued occurrences are dropped.
+        """Removes a schedule. Runs that it has made go on; queued occurrences are dropped. What has been decided of
+        an occurrence stays so: a schedule that is created under the same id makes no second run of it.
         FAILED_PRECONDITION: it is declared elsewhere.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -147,8 +149,9 @@ class SchedulesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TriggerSchedule(self, request, context):
-        """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy. It has
-        `trigger_kind` manual and counts as no occurrence.
+        """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy: where that is
+        not allow, it starts when no other run of the schedule executes. It has `trigger_kind` manual and counts
+        as no occurrence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,7 +166,8 @@ class SchedulesServicer:
 
     def BackfillSchedule(self, request, context):
         """Makes the runs of past occurrences that have none, in order of time, in one transaction. Those that
-        have one are given as duplicates, so that it can be sent again. INVALID_ARGUMENT: more than 1000
+        have one are given as duplicates, so that it can be sent again. Under a policy other than allow they
+        execute one after the other; none is skipped or replaced. INVALID_ARGUMENT: more than 1000
         occurrences are in the range.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -41,7 +41,8 @@ class SchedulesStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SchedulesAsyncStub: ...
     CreateSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.CreateScheduleRequest, _schedules_pb2.CreateScheduleResponse]
-    """Creates a schedule. The same id with an equal spec again is answered with `duplicate`.
+    """Creates a schedule. The same id with an equal spec again is answered with `duplicate`, and the schedule
+    stays as it is, paused or not.
 
     INVALID_ARGUMENT: a field is wrong. NOT_FOUND: no such project or target. ALREADY_EXISTS: the id is
     taken by another schedule.
@@ -60,18 +61,21 @@ class SchedulesStub:
     ResumeSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.ResumeScheduleRequest, _schedules_pb2.ResumeScheduleResponse]
     """Goes on with the next occurrence from now."""
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]
-    """Removes a schedule. Runs that it has made go on; queued occurrences are dropped.
+    """Removes a schedule. Runs that it has made go on; queued occurrences are dropped. What has been decided of
+    an occurrence stays so: a schedule that is created under the same id makes no second run of it.
     FAILED_PRECONDITION: it is declared elsewhere.
     """
     TriggerSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _schedules_pb2.TriggerScheduleResponse]
-    """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy. It has
-    `trigger_kind` manual and counts as no occurrence.
+    """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy: where that is
+    not allow, it starts when no other run of the schedule executes. It has `trigger_kind` manual and counts
+    as no occurrence.
     """
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.PreviewScheduleRequest, _schedules_pb2.PreviewScheduleResponse]
     """Tells when a timetable, or a schedule that is there, is due, without creating anything."""
     BackfillSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.BackfillScheduleRequest, _schedules_pb2.BackfillScheduleResponse]
     """Makes the runs of past occurrences that have none, in order of time, in one transaction. Those that
-    have one are given as duplicates, so that it can be sent again. INVALID_ARGUMENT: more than 1000
+    have one are given as duplicates, so that it can be sent again. Under a policy other than allow they
+    execute one after the other; none is skipped or replaced. INVALID_ARGUMENT: more than 1000
     occurrences are in the range.
     """
 
@@ -81,7 +85,8 @@ class SchedulesAsyncStub(SchedulesStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.CreateScheduleRequest, _schedules_pb2.CreateScheduleResponse]  # type: ignore[assignment]
-    """Creates a schedule. The same id with an equal spec again is answered with `duplicate`.
+    """Creates a schedule. The same id with an equal spec again is answered with `duplicate`, and the schedule
+    stays as it is, paused or not.
 
     INVALID_ARGUMENT: a field is wrong. NOT_FOUND: no such project or target. ALREADY_EXISTS: the id is
     taken by another schedule.
@@ -100,18 +105,21 @@ class SchedulesAsyncStub(SchedulesStub):
     ResumeSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.ResumeScheduleRequest, _schedules_pb2.ResumeScheduleResponse]  # type: ignore[assignment]
     """Goes on with the next occurrence from now."""
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
-    """Removes a schedule. Runs that it has made go on; queued occurrences are dropped.
+    """Removes a schedule. Runs that it has made go on; queued occurrences are dropped. What has been decided of
+    an occurrence stays so: a schedule that is created under the same id makes no second run of it.
     FAILED_PRECONDITION: it is declared elsewhere.
     """
     TriggerSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _schedules_pb2.TriggerScheduleResponse]  # type: ignore[assignment]
-    """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy. It has
-    `trigger_kind` manual and counts as no occurrence.
+    """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy: where that is
+    not allow, it starts when no other run of the schedule executes. It has `trigger_kind` manual and counts
+    as no occurrence.
     """
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.PreviewScheduleRequest, _schedules_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
     """Tells when a timetable, or a schedule that is there, is due, without creating anything."""
     BackfillSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.BackfillScheduleRequest, _schedules_pb2.BackfillScheduleResponse]  # type: ignore[assignment]
     """Makes the runs of past occurrences that have none, in order of time, in one transaction. Those that
-    have one are given as duplicates, so that it can be sent again. INVALID_ARGUMENT: more than 1000
+    have one are given as duplicates, so that it can be sent again. Under a policy other than allow they
+    execute one after the other; none is skipped or replaced. INVALID_ARGUMENT: more than 1000
     occurrences are in the range.
     """
 
@@ -124,7 +132,8 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         request: _schedules_pb2.CreateScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedules_pb2.CreateScheduleResponse, _abc.Awaitable[_schedules_pb2.CreateScheduleResponse]]:
-        """Creates a schedule. The same id with an equal spec again is answered with `duplicate`.
+        """Creates a schedule. The same id with an equal spec again is answered with `duplicate`, and the schedule
+        stays as it is, paused or not.
 
         INVALID_ARGUMENT: a field is wrong. NOT_FOUND: no such project or target. ALREADY_EXISTS: the id is
         taken by another schedule.
@@ -179,7 +188,8 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         request: _schedules_pb2.DeleteScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedules_pb2.DeleteScheduleResponse, _abc.Awaitable[_schedules_pb2.DeleteScheduleResponse]]:
-        """Removes a schedule. Runs that it has made go on; queued occurrences are dropped.
+        """Removes a schedule. Runs that it has made go on; queued occurrences are dropped. What has been decided of
+        an occurrence stays so: a schedule that is created under the same id makes no second run of it.
         FAILED_PRECONDITION: it is declared elsewhere.
         """
 
@@ -189,8 +199,9 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         request: _schedules_pb2.TriggerScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedules_pb2.TriggerScheduleResponse, _abc.Awaitable[_schedules_pb2.TriggerScheduleResponse]]:
-        """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy. It has
-        `trigger_kind` manual and counts as no occurrence.
+        """Makes a run of the schedule now, also of a paused one and whatever its concurrency policy: where that is
+        not allow, it starts when no other run of the schedule executes. It has `trigger_kind` manual and counts
+        as no occurrence.
         """
 
     @_abc_1.abstractmethod
@@ -208,7 +219,8 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_schedules_pb2.BackfillScheduleResponse, _abc.Awaitable[_schedules_pb2.BackfillScheduleResponse]]:
         """Makes the runs of past occurrences that have none, in order of time, in one transaction. Those that
-        have one are given as duplicates, so that it can be sent again. INVALID_ARGUMENT: more than 1000
+        have one are given as duplicates, so that it can be sent again. Under a policy other than allow they
+        execute one after the other; none is skipped or replaced. INVALID_ARGUMENT: more than 1000
         occurrences are in the range.
         """
 

@@ -2893,7 +2893,8 @@ export const BackfillScheduleResponse: MessageFns<BackfillScheduleResponse> = {
 export type SchedulesService = typeof SchedulesService;
 export const SchedulesService = {
   /**
-   * Creates a schedule. The same id with an equal spec again is answered with `duplicate`.
+   * Creates a schedule. The same id with an equal spec again is answered with `duplicate`, and the schedule
+   * stays as it is, paused or not.
    *
    * INVALID_ARGUMENT: a field is wrong. NOT_FOUND: no such project or target. ALREADY_EXISTS: the id is
    * taken by another schedule.
@@ -2970,7 +2971,8 @@ export const SchedulesService = {
     responseDeserialize: (value: Buffer): ResumeScheduleResponse => ResumeScheduleResponse.decode(value),
   },
   /**
-   * Removes a schedule. Runs that it has made go on; queued occurrences are dropped.
+   * Removes a schedule. Runs that it has made go on; queued occurrences are dropped. What has been decided of
+   * an occurrence stays so: a schedule that is created under the same id makes no second run of it.
    * FAILED_PRECONDITION: it is declared elsewhere.
    */
   deleteSchedule: {
@@ -2985,8 +2987,9 @@ export const SchedulesService = {
     responseDeserialize: (value: Buffer): DeleteScheduleResponse => DeleteScheduleResponse.decode(value),
   },
   /**
-   * Makes a run of the schedule now, also of a paused one and whatever its concurrency policy. It has
-   * `trigger_kind` manual and counts as no occurrence.
+   * Makes a run of the schedule now, also of a paused one and whatever its concurrency policy: where that is
+   * not allow, it starts when no other run of the schedule executes. It has `trigger_kind` manual and counts
+   * as no occurrence.
    */
   triggerSchedule: {
     path: "/runs.v1.Schedules/TriggerSchedule" as const,
@@ -3013,7 +3016,8 @@ export const SchedulesService = {
   },
   /**
    * Makes the runs of past occurrences that have none, in order of time, in one transaction. Those that
-   * have one are given as duplicates, so that it can be sent again. INVALID_ARGUMENT: more than 1000
+   * have one are given as duplicates, so that it can be sent again. Under a policy other than allow they
+   * execute one after the other; none is skipped or replaced. INVALID_ARGUMENT: more than 1000
    * occurrences are in the range.
    */
   backfillSchedule: {
@@ -3031,7 +3035,8 @@ export const SchedulesService = {
 
 export interface SchedulesServer extends UntypedServiceImplementation {
   /**
-   * Creates a schedule. The same id with an equal spec again is answered with `duplicate`.
+   * Creates a schedule. The same id with an equal spec again is answered with `duplicate`, and the schedule
+   * stays as it is, paused or not.
    *
    * INVALID_ARGUMENT: a field is wrong. NOT_FOUND: no such project or target. ALREADY_EXISTS: the id is
    * taken by another schedule.
@@ -3052,20 +3057,23 @@ export interface SchedulesServer extends UntypedServiceImplementation {
   /** Goes on with the next occurrence from now. */
   resumeSchedule: handleUnaryCall<ResumeScheduleRequest, ResumeScheduleResponse>;
   /**
-   * Removes a schedule. Runs that it has made go on; queued occurrences are dropped.
+   * Removes a schedule. Runs that it has made go on; queued occurrences are dropped. What has been decided of
+   * an occurrence stays so: a schedule that is created under the same id makes no second run of it.
    * FAILED_PRECONDITION: it is declared elsewhere.
    */
   deleteSchedule: handleUnaryCall<DeleteScheduleRequest, DeleteScheduleResponse>;
   /**
-   * Makes a run of the schedule now, also of a paused one and whatever its concurrency policy. It has
-   * `trigger_kind` manual and counts as no occurrence.
+   * Makes a run of the schedule now, also of a paused one and whatever its concurrency policy: where that is
+   * not allow, it starts when no other run of the schedule executes. It has `trigger_kind` manual and counts
+   * as no occurrence.
    */
   triggerSchedule: handleUnaryCall<TriggerScheduleRequest, TriggerScheduleResponse>;
   /** Tells when a timetable, or a schedule that is there, is due, without creating anything. */
   previewSchedule: handleUnaryCall<PreviewScheduleRequest, PreviewScheduleResponse>;
   /**
    * Makes the runs of past occurrences that have none, in order of time, in one transaction. Those that
-   * have one are given as duplicates, so that it can be sent again. INVALID_ARGUMENT: more than 1000
+   * have one are given as duplicates, so that it can be sent again. Under a policy other than allow they
+   * execute one after the other; none is skipped or replaced. INVALID_ARGUMENT: more than 1000
    * occurrences are in the range.
    */
   backfillSchedule: handleUnaryCall<BackfillScheduleRequest, BackfillScheduleResponse>;
