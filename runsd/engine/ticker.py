@@ -104,6 +104,7 @@ class Ticker:
 
     async def _attend(self, waiting: Waiting) -> None:
         plans = await anyio.to_thread.run_sync(self._plans, waiting.due)
+        self._set_aside_unplanned(waiting.due, plans)
         changes: list[tuple[StoredSchedule, ScheduleChange]] = [
             *((stored, partial(self._runs.carry_out, read=stored, plan=found)) for stored, found in plans),
             *((stored, partial(self._runs.start_queued, read=stored)) for stored in waiting.free),
@@ -114,7 +115,18 @@ class Ticker:
     def _plans(self, due: Sequence[StoredSchedule]) -> list[tuple[StoredSchedule, Plan]]:
         """In a thread: finding the next of many occurrences takes a while."""
         now, missed_before = wall_now(), self._awake_since - GRACE
-        return [(stored, _plan(stored.schedule, now, missed_before, len(due))) for stored in due]
+        planned = ((stored, _planned(stored, now, missed_before, len(due))) for stored in due)
+        return [(stored, plan) for stored, plan in planned if plan is not None]
+
+    def _set_aside_unplanned(self, due: Sequence[StoredSchedule], plans: Sequence[tuple[StoredSchedule, Plan]]) -> None:
+        planned = {stored.number for stored, _ in plans}
+        for stored in due:
+            if stored.number not in planned:
+                self._set_one_aside(stored)
+
+    def _set_one_aside(self, stored: StoredSchedule) -> None:
+        self._set_aside.add((stored.number, stored.schedule.revision))
+        self._tried_again_at = wall_now() + DEFECT_PAUSE
 
     async def _apply(self, changes: Sequence[tuple[StoredSchedule, ScheduleChange]]) -> None:
         futures = [self._store.journal.submit(change) for _, change in changes]
@@ -123,8 +135,7 @@ class Ticker:
             if isinstance(outcome, (Stopping, asyncio.CancelledError)):
                 raise outcome
             if isinstance(outcome, BaseException) and not isinstance(outcome, Overloaded):
-                self._set_aside.add((stored.number, stored.schedule.revision))
-                self._tried_again_at = wall_now() + DEFECT_PAUSE
+                self._set_one_aside(stored)
                 schedule_id = stored.schedule.schedule_id
                 logger.error("schedule not attended to, for a defect", schedule=schedule_id, exc_info=outcome)
         if any(isinstance(outcome, Overloaded) for outcome in outcomes):
@@ -137,6 +148,15 @@ class Ticker:
         while page := await self._store.queries.schedules.aimed_later(now, after, AT_ONCE):
             after = page[-1].number
             await self._apply([(stored, partial(_aim, read=stored)) for stored in page])
+
+
+def _planned(stored: StoredSchedule, now: int, missed_before: int, how_many: int) -> Plan | None:
+    """None for what cannot be planned here, such as one whose zone the machine does not know any more."""
+    try:
+        return _plan(stored.schedule, now, missed_before, how_many)
+    except Exception:
+        logger.exception("schedule cannot be planned", schedule=stored.schedule.schedule_id)
+        return None
 
 
 def _plan(schedule: Schedule, now: int, missed_before: int, how_many: int) -> Plan:

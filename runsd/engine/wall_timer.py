@@ -66,7 +66,10 @@ class WallTimer:
         self._read()
         seconds, rest = divmod(moment, MICROSECONDS)
         when = struct.pack("=4q", 0, 0, seconds, rest * 1000)
-        _checked(_libc.timerfd_settime(self._descriptor, _ABSOLUTE | _CANCEL_ON_SET, when, None))
+        try:
+            _checked(_libc.timerfd_settime(self._descriptor, _ABSOLUTE | _CANCEL_ON_SET, when, None))
+        except OSError as error:
+            self._check_clock_was_set(error)
 
     def _read(self) -> None:
         try:
@@ -74,9 +77,14 @@ class WallTimer:
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno != errno.ECANCELED:
-                raise
-            self._clock_was_set = True
+            self._check_clock_was_set(error)
+        self._ready.set()
+
+    def _check_clock_was_set(self, error: OSError) -> None:
+        """Both arming and reading may tell of it; the timer is armed all the same. Raises any other error."""
+        if error.errno != errno.ECANCELED:
+            raise error
+        self._clock_was_set = True
         self._ready.set()
 
 

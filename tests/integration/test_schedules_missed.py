@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,17 @@ async def test_clock_set_back_makes_none_twice_and_misses_none(daemon: Daemon, t
         back_an_hour_later(daemon, tmp_path)
         await made_by(client, "missed", 6)
         assert sorted(await made(client, first)) == [0, 1, 2, 3, 4, 5], "the one that was made is not made again"
+
+
+async def test_one_that_cannot_be_planned_holds_up_no_other(daemon: Daemon) -> None:
+    """The machine has been given other zones since, say."""
+    async with AsyncRunsClient(daemon.address) as client:
+        await client.schedules.create("lost", "task:quick", cron="* * * * *", timezone="Europe/Stockholm")
+        daemon.stop()
+        with closing(sqlite3.connect(daemon.state / "runsd.db")) as database, database:
+            database.execute("UPDATE schedules SET next_at = 1, spec_json = replace(spec_json, 'Stockholm', 'Nowhere')")
+        daemon.start()
+        await client.schedules.create("well", "task:quick", every=1)
+        await made_by(client, "well", 2)
+    assert daemon.said("schedule cannot be planned")
+    assert daemon.stop() == 0
