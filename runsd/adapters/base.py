@@ -8,8 +8,7 @@ is in the log.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,14 +21,13 @@ from runsd.model.settings import Limits
 from runsd.model.targets import Definition
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """Events in order, and how far into the attempt's files they reach, if they come from files.
 
     `skipped_bytes` were read and made no event; they count as output all the same.
     """
 
-    drafts: list[Draft] = field(default_factory=list)
+    drafts: Sequence[Draft] = ()
     offsets: Offsets | None = None
     skipped_bytes: int = 0
 
@@ -48,8 +46,7 @@ class AttemptSpec(NamedTuple):
     age_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The outcome, and the last of the output, to be committed with it."""
 
     outcome: Outcome
@@ -68,8 +65,8 @@ class Execution(Protocol):
     # How long the attempt had been executing when this daemon took it up, by a clock that nobody sets.
     age_seconds: float
 
-    def output(self) -> AsyncGenerator[Output, None]:
-        """Output as it comes; ends when the attempt has ended."""
+    def output(self) -> AsyncGenerator[Output, None] | None:
+        """Output as it comes; ends when the attempt has ended. None: it records what it has by itself."""
         ...
 
     async def ended(self) -> Ended:

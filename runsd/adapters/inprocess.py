@@ -58,9 +58,8 @@ class GoneExecution:
 
     age_seconds = 0.0
 
-    async def output(self) -> AsyncGenerator[Output, None]:
-        for _ in ():
-            yield Output()
+    def output(self) -> None:
+        """What it had is on disk, or gone."""
 
     async def ended(self) -> Ended:
         error = RunError("the daemon ended while the attempt was executing in it", ErrorCode.INTERRUPTED)

@@ -11,7 +11,6 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from functools import partial
 
 import anyio.to_thread
@@ -62,7 +61,7 @@ class Attempt:
         self._stopping: asyncio.Task[None] | None = None
         self._output_bytes = output_bytes
         self._is_past_limit = False
-        self._last_words: list[Draft] = []
+        self._last_words: Sequence[Draft] = ()
         self._was_ended_by_force = False
 
     def request_stop(self, reason: StopReason) -> None:
@@ -132,16 +131,19 @@ class Attempt:
                 await self._stopping
 
     async def _record_output(self, execution: Execution) -> None:
-        async with aclosing(execution.output()) as batches:
+        output = execution.output()
+        if output is None:
+            return
+        async with aclosing(output) as batches:
             async for batch in batches:
-                output = self._within_limit(batch)
+                kept = self._within_limit(batch)
                 if self._is_past_limit:
                     # Committed with the outcome: by itself, without an offset, a crash would have it read again.
-                    self._last_words = output.drafts
+                    self._last_words = kept.drafts
                     return
-                if output.drafts or output.skipped_bytes:
+                if kept.drafts or kept.skipped_bytes:
                     passing(CrashPoint.OUTPUT_READ)
-                    await self._journal.insist(partial(self._append, output=output))
+                    await self._journal.insist(partial(self._append, output=kept))
                     passing(CrashPoint.OUTPUT_COMMITTED)
 
     def _within_limit(self, output: Output) -> Output:
@@ -181,7 +183,7 @@ class Attempt:
         if self._was_ended_by_force:
             grace = f"{self._grace_seconds:g} s"
             notes.append(log(Stream.SYSTEM, f"did not end within {grace} of being asked to, and was ended by force\n"))
-        rest = replace(rest, drafts=[*self._last_words, *rest.drafts, *notes])
+        rest = rest._replace(drafts=[*self._last_words, *rest.drafts, *notes])
         outcome = self._judged(ended.outcome)
         run = await self._journal.insist(lambda t: self._conclude(t, rest, collected.artifacts, outcome))
         self._log(run)
@@ -222,7 +224,7 @@ class Attempt:
         return outcome._replace(error=RunError(message, ErrorCode.OUTPUT_INVALID))
 
     def _conclude(self, transaction: Transaction, rest: Output, found: list[Artifact], outcome: Outcome) -> Run:
-        self._append(transaction, replace(rest, drafts=[*rest.drafts, *map(_artifact_draft, found)]))
+        self._append(transaction, rest._replace(drafts=[*rest.drafts, *map(_artifact_draft, found)]))
         stored = transaction.get(self.spec.run.run_id)
         for artifact in found:
             transaction.add_artifact(stored, artifact)

@@ -137,7 +137,7 @@ def _alone(schedule: Schedule, new: NewRun) -> NewRun:
     """Where the policy says that runs of the schedule do not execute side by side, also those made by hand."""
     if schedule.spec.concurrency_policy is ConcurrencyPolicy.ALLOW:
         return new
-    return replace(new, request=new.request._replace(concurrency_key=f"schedule/{schedule.schedule_id}"))
+    return new._replace(request=new.request._replace(concurrency_key=f"schedule/{schedule.schedule_id}"))
 
 
 def trigger_fingerprint(new: NewRun) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from runsd.model.events import Payload, Raw
@@ -48,8 +47,7 @@ class CreateRequest(NamedTuple):
 _NOT_SENT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(NamedTuple):
     """A checked request: the target exists, the documents fit, defaults are filled in."""
 
     run_id: str

@@ -19,7 +19,7 @@ def checked(text: str, limit: int) -> Any:
     if size > limit:
         raise ValueError(f"has {size:,} bytes, at most {limit:,} are allowed")
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = _decode(text)
         _check_characters(text, value)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
@@ -62,3 +62,7 @@ def _finite(text: str) -> float:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"is not JSON: {name} is not a JSON number")
+
+
+# Made once, since making a decoder costs more than reading most documents.
+_decode = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode

@@ -121,7 +121,7 @@ def encode(value: object) -> str:
         if type(member) not in _PLAIN and isinstance(member, (Raw, Mapping))
     }
     if not own:
-        return compact(dict(value))
+        return compact(value if type(value) is dict else dict(value))
     plain = compact({key: member for key, member in value.items() if key not in own})
     members = ",".join(f"{compact(key)}:{encode(member)}" for key, member in own.items())
     return f"{plain[:-1]}{',' if len(plain) > 2 else ''}{members}}}"

@@ -7,7 +7,6 @@ other, so the same code asks for the same ids in the same order, whatever the ti
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from runsd.model.steps import History, Step, StepKind
@@ -31,15 +30,14 @@ class Scope:
     prefix: str = ""
     is_past: bool = False
     is_ordered: bool = True
-    names: Counter[str] = field(default_factory=Counter)
+    names: dict[str, int] = field(default_factory=dict)
     branches: int = 0
     # Events emitted in here: all, and those since the last step.
     emitted: int = 0
     emitted_last: int = 0
 
     def next_id(self, name: str) -> str:
-        self.names[name] += 1
-        count = self.names[name]
+        count = self.names[name] = self.names.get(name, 0) + 1
         return f"{self.prefix}{name}" if count == 1 else f"{self.prefix}{name}#{count}"
 
     def next_branch(self) -> Scope:

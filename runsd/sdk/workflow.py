@@ -379,6 +379,10 @@ class WorkflowContext:
         return UUID(self._operations.value("uuid"))
 
 
+# `inspect.CO_COROUTINE`, without `inspect`, which takes long to import.
+_CO_COROUTINE = 0x80
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     function: Callable[..., Any]
@@ -390,6 +394,10 @@ class _Call:
 
     @property
     def is_coroutine(self) -> bool:
+        # Of a plain function, which most are, its code tells: to look through all that can wrap one takes longer.
+        code = getattr(self.function, "__code__", None)
+        if code is not None and code.co_flags & _CO_COROUTINE:
+            return True
         from inspect import iscoroutinefunction
 
         return iscoroutinefunction(self.function) or iscoroutinefunction(getattr(self.function, "__call__", None))

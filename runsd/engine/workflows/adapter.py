@@ -11,7 +11,7 @@ from runsd.adapters.inprocess import GoneExecution
 from runsd.definitions.catalog import Catalog
 from runsd.engine.workflows.children import Children
 from runsd.engine.workflows.execution import Program, WorkflowExecution
-from runsd.engine.workflows.recorder import Recorder
+from runsd.engine.workflows.recorder import Gathering, Recorder
 from runsd.engine.workflows.session import Session
 from runsd.engine.workflows.waits import Waits
 from runsd.model.attempt import Offsets, Outcome
@@ -38,6 +38,7 @@ class WorkflowAdapter:
         self._store = store
         self._catalog = catalog
         self._load = load
+        self._gathering = Gathering()
         self._executing: dict[str, WorkflowExecution] = {}
         # Of those that have been claimed and are not in memory yet: what came since.
         self._missed: dict[str, list[Event]] = {}
@@ -79,7 +80,7 @@ class WorkflowAdapter:
 
     async def _session(self, spec: AttemptSpec, events: list[Event]) -> Session:
         history, waits = await _history(events), Waits()
-        recorder = Recorder(self._store.journal, spec.run.run_id, RecordSize.of(events))
+        recorder = Recorder(self._store.journal, self._gathering, spec.run.run_id, RecordSize.of(events))
         children = Children(self._store, self._catalog, spec.run, spec.limits.payload_bytes, recorder, waits)
         return Session(spec.run, spec.limits, history, recorder, waits, children)
 

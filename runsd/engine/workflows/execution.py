@@ -8,8 +8,7 @@ nothing else can be: whatever happens meanwhile is held back, and counts only if
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ import structlog
 
 from runsd.adapters.base import AttemptSpec, Ended, Output
 from runsd.adapters.containment import Containment
-from runsd.engine.workflows.calls import error_of_exception, failed_step_of
+from runsd.engine.workflows.calls import error_of_exception, failed_step_of, native
 from runsd.engine.workflows.letting_go import Still, record_wait
 from runsd.engine.workflows.operations import SessionOperations
 from runsd.engine.workflows.session import Session
@@ -70,20 +69,11 @@ class WorkflowExecution:
         self._check_version()
         self._body: asyncio.Task[Outcome] = asyncio.create_task(self._execute_body(), name=session.task_name)
         self._body.add_done_callback(self._body_has_ended)
-        self._ended: Ended | None = None
         self._over = asyncio.Event()
         self._when_over = when_over
 
-    async def output(self) -> AsyncGenerator[Output, None]:
-        """Nothing: a workflow's events are recorded in the order of its steps. Sees it through to its end."""
-        await self.ended()
-        for _ in ():
-            yield Output()
-
-    async def ended(self) -> Ended:
-        if self._ended is None:
-            self._ended = await self._drive()
-        return self._ended
+    def output(self) -> None:
+        """A workflow's events are recorded in the order of its steps."""
 
     async def stop(self, grace_seconds: float) -> bool:
         self._session.cancel()
@@ -111,7 +101,8 @@ class WorkflowExecution:
     def child_ended(self, run: Run) -> None:
         self._session.children.has_ended(run)
 
-    async def _drive(self) -> Ended:
+    async def ended(self) -> Ended:
+        """Sees the workflow through to its end."""
         session = self._session
         try:
             if await self._has_let_go():
@@ -171,8 +162,8 @@ class WorkflowExecution:
             project=run.project,
             target=run.target,
             attempt=run.attempt,
-            input=json.loads(documents.input_json or "null"),
-            config=json.loads(documents.config_json or "null"),
+            input=native(documents.input_json),
+            config=native(documents.config_json),
             address=self._spec.address,
             scheduled_for="" if run.scheduled_for is None else rfc3339(run.scheduled_for),
         )

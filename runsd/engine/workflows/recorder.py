@@ -31,9 +31,30 @@ LET_GATHER_SECONDS = 0.002
 MAX_WAITING = 20_000
 
 
+class Gathering:
+    """Recorders that have something to write for which nobody waits, and one timer for all of them."""
+
+    def __init__(self) -> None:
+        self._added: set[Recorder] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, recorder: Recorder) -> None:
+        self._added.add(recorder)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(LET_GATHER_SECONDS, loop.call_soon, self._write)
+
+    def _write(self) -> None:
+        self._timer = None
+        recorders, self._added = self._added, set()
+        for recorder in recorders:
+            recorder.write()
+
+
 class Recorder:
-    def __init__(self, journal: Journal, run_id: str, size: RecordSize) -> None:
+    def __init__(self, journal: Journal, gathering: Gathering, run_id: str, size: RecordSize) -> None:
         self._journal = journal
+        self._gathering = gathering
         self._run_id = run_id
         # Of the record as it is on disk, and what has been added since.
         self.size = size
@@ -43,7 +64,6 @@ class Recorder:
         self._added = 0
         self._on_disk = 0
         self._written = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._is_held = False
         self.failure: BaseException | None = None
@@ -57,7 +77,7 @@ class Recorder:
             self.size.events += 1
         self._entries.append(entry)
         self._added += 1
-        self._write_after(LET_GATHER_SECONDS)
+        self._gathering.add(self)
 
     def check_room(self) -> None:
         """To be asked before what waits for nothing. Raises BufferError, for whose code the event loop is."""
@@ -67,15 +87,8 @@ class Recorder:
                 "step between them (within a step: `asyncio.sleep(0.1)`), or tell more in one event"
             )
 
-    def _write_after(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(seconds, self._loop.call_soon, self._write)
-
-    def _write(self) -> None:
+    def write(self) -> None:
         """One change at a time, so that the order is kept whatever becomes of it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._in_flight or self._is_held or not self._entries:
             return
         self._in_flight, self._entries = self._entries, []
@@ -106,11 +119,11 @@ class Recorder:
         if error is None:
             self._on_disk += len(entries)
             if self._entries:
-                self._write()
+                self.write()
             self._notify()
         elif isinstance(error, Overloaded):
             self._entries = [*entries, *self._entries]
-            self._write_after(DISK_FULL_RETRY_SECONDS)
+            self._loop.call_later(DISK_FULL_RETRY_SECONDS, self.write)
         else:
             self._fail(error)
 
@@ -132,7 +145,7 @@ class Recorder:
                 raise asyncio.CancelledError
             if self._on_disk >= wanted and not self._is_held:
                 return
-            self._write()
+            self.write()
             await self._written.wait()
 
     @property
@@ -152,7 +165,7 @@ class Recorder:
         """Takes nothing more; returns when what was taken is written, or never will be."""
         self._is_closed = True
         while self._is_writing:
-            self._write()
+            self.write()
             await self._written.wait()
 
     @contextmanager
@@ -163,7 +176,7 @@ class Recorder:
             yield
         finally:
             self._is_held = False
-            self._write()
+            self.write()
             self._notify()
 
     def drop(self) -> None:

@@ -76,7 +76,8 @@ class Session:
         # Told when the function goes on and on although it is being left.
         self.when_ignored: Callable[[], None] = lambda: None
         self._begun = 0
-        self._refusals: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+        # Made when it is first needed, as it hardly ever is.
+        self._refusals: WeakKeyDictionary[asyncio.Task[Any], int] | None = None
         self._live: set[asyncio.Task[Any]] = set()
         self._taken = {step.signal_event_id for step in history.steps.values()}
         self._last_signal_id = max((signal.event_id for signal in history.signals), default=0)
@@ -185,8 +186,10 @@ class Session:
         """Code that catches CancelledError and calls on for ever would stop the event loop: it is held here."""
         task = asyncio.current_task()
         assert task is not None
-        self._refusals[task] = self._refusals.get(task, 0) + 1
-        if self._refusals[task] > MAX_REFUSALS:
+        if self._refusals is None:
+            self._refusals = WeakKeyDictionary()
+        count = self._refusals[task] = self._refusals.get(task, 0) + 1
+        if count > MAX_REFUSALS:
             logger.warning("the workflow catches CancelledError and goes on; raise it again", target=self.run.target)
             _held.add(task)
             if self.is_letting_go:

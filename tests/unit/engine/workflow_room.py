@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Room:
     async def create(self, input_json: str = "", **options: Any) -> str:
         run_id = new_run_id()
         new = NewRun(run_id, "p", TARGET, CreateRequest(target=str(TARGET), input_json=input_json), 0, 0)
-        new = replace(new, **options)
+        new = new._replace(**options)
 
         def change(transaction: Transaction) -> None:
             transaction.create(new.created_payload(run_id, transaction.now), new.documents, b"")
