@@ -60,8 +60,7 @@ class Outcome(NamedTuple):
     failed_step_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """A lifecycle event that ends an attempt."""
 
     event_type: EventType

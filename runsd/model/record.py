@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from runsd.model.events import Event, EventType, Payload, Raw, decode, document
 from runsd.model.run import LIFECYCLE_TYPES, Run, advance
 from runsd.model.steps import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
+class Documents(NamedTuple):
     """JSON texts; empty when there is none."""
 
     input_json: str = ""
@@ -54,7 +54,7 @@ class LogTail:
 @dataclass(frozen=True, slots=True)
 class Record:
     run: Run
-    documents: Documents = Documents()
+    documents: Documents = field(default_factory=Documents)
     logs: LogTail = LogTail()
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     steps: Sequence[Step] = ()
@@ -87,5 +87,5 @@ def _after_lifecycle(record: Record | None, event: Event, payload: Payload) -> R
     if record is None:
         return Record(run, Documents(document(payload, "input"), document(payload, "config")))
     if event.event_type == EventType.COMPLETED:
-        return replace(record, run=run, documents=replace(record.documents, output_json=document(payload, "output")))
+        return replace(record, run=run, documents=record.documents._replace(output_json=document(payload, "output")))
     return replace(record, run=run)
