@@ -48,7 +48,8 @@ class SessionOperations:
         self._session = session
         self.unawaited = Unawaited()
         self._loop_thread = threading.get_ident()
-        self._compensations: list[tuple[str, Callable[[], Any]]] = []
+        # With the scope that registered it: branches do not register in the same order every time.
+        self._compensations: list[tuple[str, str, Callable[[], Any]]] = []
         self._emitted_bytes = 0
         self._notes = session.history.emitted
         self._emitted_before: dict[str, int] = native(self._notes[-1].output_json) if self._notes else {}
@@ -152,14 +153,15 @@ class SessionOperations:
 
     def on_failure(self, name: str, call: Callable[[], Any]) -> None:
         self._check_outside()
-        self._compensations.append((name, call))
+        self._compensations.append((self._session.scope.prefix, name, call))
 
     async def compensate(self) -> list[str]:
         """The latest first; one that fails keeps no other from its turn. What failed, in words."""
         self._session.is_cancelled = False
-        self._session.enter(Scope(COMPENSATIONS))
+        scopes = {prefix: Scope(f"{COMPENSATIONS}{prefix}") for prefix, _, _ in self._compensations}
         failed = []
-        for name, call in reversed(self._compensations):
+        for prefix, name, call in reversed(self._compensations):
+            self._session.enter(scopes[prefix])
             try:
                 await self.step(name, call, StepOptions.of(None, None))
             except StepFailed as error:

@@ -229,6 +229,23 @@ async def test_undoing_goes_on_after_a_kill(make_daemon: Callable[..., Daemon], 
     assert daemon.stop() == 0
 
 
+async def test_branches_are_undone_once_whatever_their_order(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """The daemon is killed when one of two branches has been undone; both undo by the same name."""
+    daemon = make_daemon()
+    daemon.start()
+    file = tmp_path / "marks"
+    async with AsyncRunsClient(daemon.address) as client:
+        run_id = await start(client, "undone/branches", {"file": str(file)})
+        await until(client, run_id, "step.started", 2, name="undo")
+    async with killed_and_started(daemon) as client:
+        await failed(client, run_id, "exception")
+        undone = ["undo first", "undo second", "undo second"]
+        assert marks(file) == ["do second", "do first", *undone]
+    assert daemon.stop() == 0
+
+
 async def test_interrupted_run_executes_no_completed_step_again(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:

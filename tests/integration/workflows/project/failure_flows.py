@@ -136,6 +136,30 @@ async def by_hand(ctx: WorkflowContext, input: Any) -> Any:
     return await tried_again(ctx, input)
 
 
+async def mark_after(file: str, text: str, other: str) -> None:
+    while other not in Path(file).read_text().splitlines():  # noqa: ASYNC110 - nobody in here could set an event
+        await asyncio.sleep(0.005)
+    mark(file, text)
+
+
+@workflow("undone/branches")
+async def undone_branches(ctx: WorkflowContext, input: Any) -> Any:
+    """The second branch is done before the first, which it is not when both answer from the record."""
+    file = input["file"]
+    Path(file).touch()
+
+    async def first() -> None:
+        await ctx.step("do", mark_after, file, "do first", "do second")
+        ctx.on_failure(mark, file, "undo first", name="undo")
+
+    async def second() -> None:
+        await ctx.step("do", mark, file, "do second")
+        ctx.on_failure(hang_once, file, "undo second", name="undo")
+
+    await ctx.parallel(first(), second())
+    raise ValueError("as asked")
+
+
 @workflow("undone")
 async def undone(ctx: WorkflowContext, input: Any) -> Any:
     """Does three things, registers how to undo them, and ends as asked."""
