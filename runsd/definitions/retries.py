@@ -44,7 +44,7 @@ def retry_policy(retry: RetryTable | int | None) -> RetryPolicy | None:
     if retry is None:
         return None
     if isinstance(retry, int):
-        return RetryPolicy(max_attempts=retry + 1)
+        return RetryPolicy(max_attempts=retry + 1, has_delays=False)
     initial, longest = retry.initial_delay, retry.max_delay
     if longest < initial:
         raise Wrong("retry", f"max_delay ({longest:g} s) is less than initial_delay ({initial:g} s); raise max_delay")

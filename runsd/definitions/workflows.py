@@ -18,7 +18,7 @@ from runsd.definitions.origin import (
     python_callable,
     with_problem,
 )
-from runsd.definitions.retries import Duration, Retries, RetryTable, retry_policy
+from runsd.definitions.retries import Duration, Retries, retry_policy
 from runsd.definitions.step_graph import problems_of_graph, unknown_step
 from runsd.definitions.steps import ALWAYS, checked_expressions, steps_from_tables
 from runsd.model.pipelines import Pipeline, RetryPolicy, RunTarget
@@ -160,8 +160,6 @@ def _definition(
     problems.extend(faults_of_id(id, origin))
     hooks = {key: _hook(key, getattr(options, key), origin, problems) for key in _HOOKS}
     policy = _policy(options, origin, problems)
-    # A bare number of retries leaves the delays to the daemon's settings.
-    own_delays = policy is not None and isinstance(options.retry, RetryTable)
     return Definition(
         target=Target(RunKind.WORKFLOW, id),
         program=program,
@@ -175,7 +173,7 @@ def _definition(
         max_concurrent=options.max_concurrent,
         on_interrupt=options.on_interrupt,
         version=options.version,
-        retry=policy.settings if policy is not None and own_delays else None,
+        retry=policy.settings if policy is not None and policy.has_delays else None,
         on_error=hooks["on_error"],
         on_complete=hooks["on_complete"],
         input_schema=schemas.input,

@@ -24,6 +24,7 @@ from runsd.engine.workflows.follow_up import follow_up
 from runsd.model.attempt import Offsets, StopReason
 from runsd.model.errors import Stopping
 from runsd.model.events import EventType
+from runsd.model.retry import own_delays
 from runsd.model.run import Run, RunStatus
 from runsd.model.settings import Settings
 from runsd.model.targets import AdapterKind, RunKind
@@ -81,7 +82,7 @@ class Executor:
         attempt = Attempt(
             self._spec(claimed),
             self._workplace.store.journal,
-            claimed.definition.retry or settings.retry,
+            own_delays(run) or claimed.definition.retry or settings.retry,
             settings.cancel.grace_seconds,
             partial(follow_up, self._workplace.catalog, settings.limits.payload_bytes, claimed.definition),
             output_bytes,

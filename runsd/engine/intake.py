@@ -144,6 +144,7 @@ def _again(run: Run, documents: Documents, idempotency_key: str) -> CreateReques
         retry_of_run_id=run.run_id,
         schedule_id=run.schedule_id,
         scheduled_for=run.scheduled_for,
+        retry_json=run.retry_json,
     )
 
 

@@ -34,9 +34,10 @@ class CreateRequest(NamedTuple):
     trigger_id: str = ""
     created_by: str = ""
     retry_of_run_id: str = ""
-    # Of runs that a schedule makes; no client sends these.
+    # Of runs that a schedule or a step makes; no client sends these.
     schedule_id: str = ""
     scheduled_for: int | None = None
+    retry_json: str = ""
 
     def fingerprint(self) -> bytes:
         """Equal for equal requests: tells a repeated request from another under the same key."""
@@ -44,7 +45,7 @@ class CreateRequest(NamedTuple):
         return hashlib.blake2b(repr(sent).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-_NOT_SENT = 2
+_NOT_SENT = 3
 
 
 class NewRun(NamedTuple):
@@ -87,6 +88,7 @@ class NewRun(NamedTuple):
             "priority": request.priority,
             "timeout_seconds": self.timeout_seconds,
             "backoff_limit": self.backoff_limit,
+            "retry": Raw(request.retry_json),
             "start_after": _moment(now, request.start_after_seconds),
             "expires_after": _moment(now, request.expires_after_seconds),
             **self.documents.payload(),

@@ -25,12 +25,13 @@ class Strategy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`max_attempts` counts the first one."""
+    """`max_attempts` counts the first one. `has_delays`: they are its own, and not those of the daemon's settings."""
 
     max_attempts: int = 3
     backoff: Backoff = Backoff.EXPONENTIAL
     initial_delay_seconds: float = 1.0
     max_delay_seconds: float = 300.0
+    has_delays: bool = True
 
     @property
     def settings(self) -> RetrySettings:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from runsd.model.events import encode
 from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import Backoff, RetrySettings
 from runsd.model.targets import OnInterrupt
@@ -32,6 +35,25 @@ def may_retry(run: Run, error: RunError) -> bool:
 def may_go_on(run: Run, policy: OnInterrupt) -> bool:
     """Whether an interrupted run is executed again. `run` counts this interruption already."""
     return policy is OnInterrupt.RETRY and run.fruitless_interruptions <= MAX_INTERRUPTIONS
+
+
+def delays_json(delays: RetrySettings) -> str:
+    """As a run keeps delays of its own."""
+    return encode(
+        {
+            "backoff": delays.backoff.value,
+            "initial_delay_seconds": delays.initial_delay_seconds,
+            "max_delay_seconds": delays.max_delay_seconds,
+        }
+    )
+
+
+def own_delays(run: Run) -> RetrySettings | None:
+    """None: those of its target, or of the daemon."""
+    if not run.retry_json:
+        return None
+    told = json.loads(run.retry_json)
+    return RetrySettings(**told | {"backoff": Backoff(told["backoff"])})
 
 
 def delay_seconds(attempt: int, settings: RetrySettings, chance: float) -> float:

@@ -126,6 +126,8 @@ class Run(NamedTuple):
     fruitless_interruptions: int = 0
     # The occurrence of its schedule, by the wall clock.
     scheduled_for: int | None = None
+    # Delays between its attempts that are its own, as JSON text.
+    retry_json: str = ""
 
     @property
     def duration_ms(self) -> int | None:
@@ -206,6 +208,7 @@ def _created(payload: Payload, at: int) -> Run:
         start_after=moment_of(payload, "start_after"),
         expires_after=moment_of(payload, "expires_after"),
         scheduled_for=moment_of(payload, "scheduled_for"),
+        retry_json=document(payload, "retry"),
         **plain,
     )
 

@@ -120,12 +120,18 @@ _ONCE = Retry(max_attempts=1)
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
+    """`retries` is the number that was given, `has_delays` whether a `Retry` was: a target has its own of both."""
+
     retry: Retry
     timeout_seconds: float | None
+    retries: int | None = None
+    has_delays: bool = False
 
     @classmethod
     def of(cls, retry: Retry | int | None, timeout: Duration | None) -> StepOptions:
-        return cls(Retry.of(retry), None if timeout is None else seconds(timeout))
+        chosen = Retry.of(retry)
+        retries = None if retry is None else chosen.max_attempts - 1
+        return cls(chosen, None if timeout is None else seconds(timeout), retries, isinstance(retry, Retry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +263,8 @@ class WorkflowContext:
     ) -> Coroutine[Any, Any, Any]:
         """Execute a target as a run below this one, and give its output. The step's name is the target's id.
 
-        `timeout` is for each attempt of the child. Raises StepFailed when the child failed or was cancelled.
+        `retry` and `timeout` (of each attempt) are the child's instead of those of its target. Raises StepFailed when
+        the child failed or was cancelled.
         """
         if not isinstance(target, str):
             raise ValueError(f"{target!r} is no target; write 'task:<id>' or 'workflow:<id>'")

@@ -17,7 +17,7 @@ RUN_COLUMNS = (
     "parent_run_id, schedule_id, batch_id, trigger_kind, trigger_id, created_by, retry_of_run_id, "
     "idempotency_key, concurrency_key, priority, timeout_seconds, backoff_limit, expires_after, "
     "start_after, started_at, completed_at, attempt, interruptions, cancel_requested, waiting_reason, "
-    "exit_code, error_json, fruitless_interruptions, scheduled_for"
+    "exit_code, error_json, fruitless_interruptions, scheduled_for, retry_json"
 )
 # The columns of RUN_COLUMNS that change after creation, in the order of `changed_values`.
 CHANGED_COLUMNS = (
@@ -43,13 +43,13 @@ def run_from_row(row: Row) -> Run:
     (run_id, project, kind, target, status, created_at, updated_at, root, name, metadata, parent, schedule,
      batch, trigger_kind, trigger_id, created_by, retry_of, key, concurrency_key, priority, timeout, backoff,
      expires_after, start_after, started_at, completed_at, attempt, interruptions, cancel, waiting,
-     exit_code, error, fruitless, scheduled_for) = row  # fmt: skip
+     exit_code, error, fruitless, scheduled_for, retry) = row  # fmt: skip
     return Run(
         run_id, project, RunKind(kind), target, RunStatus(status), created_at, updated_at, root, name,
         metadata, parent, schedule, batch, TriggerKind(trigger_kind), trigger_id, created_by, retry_of, key,
         concurrency_key, priority, timeout, backoff, expires_after, start_after, started_at, completed_at,
         attempt, interruptions, bool(cancel), waiting, exit_code, _error_from_text(error) if error else None,
-        fruitless, scheduled_for,
+        fruitless, scheduled_for, retry,
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def run_values(run: Run) -> tuple[Any, ...]:
         run.concurrency_key, run.priority, run.timeout_seconds, run.backoff_limit, run.expires_after,
         run.start_after, run.started_at, run.completed_at, run.attempt, run.interruptions,
         run.cancel_requested, run.waiting_reason, run.exit_code, _error_text(run.error), run.fruitless_interruptions,
-        run.scheduled_for,
+        run.scheduled_for, run.retry_json,
     )  # fmt: skip
 
 

@@ -11,10 +11,12 @@ from runsd.engine.checking import checked_request
 from runsd.engine.creating import TOO_DEEP, create_run, is_too_deep
 from runsd.engine.ending import fail_run
 from runsd.engine.intake import cancellation
+from runsd.engine.workflows.delays import delays_of
 from runsd.engine.workflows.recorder import Recorder, started
 from runsd.engine.workflows.waits import Wait, Waits
 from runsd.model.creation import CreateRequest
 from runsd.model.errors import InvalidRequest, NotFound, RunsdError
+from runsd.model.retry import delays_json
 from runsd.model.run import ErrorCode, Run, RunError, RunStatus
 from runsd.model.steps import StepKind
 from runsd.sdk.documents import NotJson, dumps
@@ -84,14 +86,14 @@ class Children:
             texts = {key: "" if value is None else dumps(value) for key, value in documents.items()}
         except NotJson as error:
             raise ChildRefused(RunError(f"the input is not JSON: {error}", ErrorCode.INVALID_REQUEST)) from None
-        retries = options.retry.max_attempts - 1
         return CreateRequest(
             project=self._parent.project,
             target=step.target,
             input_json=texts["input"],
             config_json=texts["config"],
             timeout_seconds=options.timeout_seconds,
-            backoff_limit=retries or None,
+            backoff_limit=options.retries,
+            retry_json=delays_json(delays_of(options.retry)) if options.has_delays else "",
             parent_run_id=self._parent.run_id,
             priority=self._parent.priority,
             created_by=f"step {step.step_id}"[:200],

@@ -179,9 +179,9 @@ class _Execution:
         return render(template, lambda expression: expression.evaluate(self._variables), key)
 
 
-def _retry(policy: RetryPolicy | None) -> Retry | None:
-    if policy is None:
-        return None
+def _retry(policy: RetryPolicy | None) -> Retry | int | None:
+    if policy is None or not policy.has_delays:
+        return None if policy is None else policy.max_attempts - 1
     delays = {"initial_delay": policy.initial_delay_seconds, "max_delay": policy.max_delay_seconds}
     return Retry(policy.max_attempts, policy.backoff.value, **delays)
 

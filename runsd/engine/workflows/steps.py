@@ -10,16 +10,15 @@ from typing import Any
 
 from runsd.engine.workflows.calls import CallFailed, call_step, native
 from runsd.engine.workflows.children import ChildRefused, ChildStep, error_of
+from runsd.engine.workflows.delays import delays_of
 from runsd.engine.workflows.session import Place, Session, failure
 from runsd.engine.workflows.waits import Wait
 from runsd.model.events import Draft, EventType, Raw, compact, encode
 from runsd.model.retry import delay_seconds
 from runsd.model.run import ErrorCode, RunError
-from runsd.model.settings import Backoff, RetrySettings
 from runsd.model.steps import StepKind, StepState
 from runsd.model.times import after, rfc3339
 from runsd.sdk.documents import dumps
-from runsd.sdk.durations import seconds
 from runsd.sdk.workflow import Approval, ApprovalRequest, Retry, StepOptions
 from runsd.store.clock import steady_now
 
@@ -65,12 +64,7 @@ async def _begin_attempt(session: Session, place: Place, attempt: int) -> None:
 def _retry_at(retry: Retry, failures: int) -> int | None:
     if failures >= retry.max_attempts:
         return None
-    delays = RetrySettings(
-        backoff=Backoff(retry.backoff),
-        initial_delay_seconds=seconds(retry.initial_delay),
-        max_delay_seconds=seconds(retry.max_delay),
-    )
-    return after(steady_now(), delay_seconds(failures, delays, random.random()))
+    return after(steady_now(), delay_seconds(failures, delays_of(retry), random.random()))
 
 
 async def execute_run(

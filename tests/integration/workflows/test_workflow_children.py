@@ -69,6 +69,22 @@ async def test_child_is_tried_again(client: AsyncRunsClient) -> None:
     assert (child.attempt, child.backoff_limit) == (2, 1)
 
 
+@pytest.mark.parametrize(("retry", "attempts"), [(None, 3), (0, 1), (1, 2)])
+async def test_retries_of_a_step_replace_those_of_its_target(
+    client: AsyncRunsClient, retry: int | None, attempts: int
+) -> None:
+    run = await execute(client, "child", {"target": "task:refuse/again", "retry": retry})
+    assert (await client.get(run.steps[0].child_run_id)).attempt == attempts
+
+
+async def test_child_is_tried_again_after_the_delay_of_its_step(client: AsyncRunsClient) -> None:
+    run = await execute(client, "toml/retries-delayed")
+    assert run.output == 2
+    (retrying,) = [e for e in await events_of(client, run.steps[0].child_run_id) if e.event_type == "run.retrying"]
+    # Give or take a fifth; by the daemon's settings it would be 0.01.
+    assert 0.08 <= retrying.payload["delay_seconds"] <= 0.12
+
+
 async def test_child_has_its_time(client: AsyncRunsClient) -> None:
     run = await execute(client, "child", {"target": "task:hang", "timeout": "30ms"})
     assert run.output == ["hang", "timeout", "the attempt did not end within 0.03 s"]

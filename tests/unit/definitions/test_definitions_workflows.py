@@ -116,7 +116,7 @@ def test_every_kind_of_step(tmp_path: Path) -> None:
             RunTarget(
                 "task:research", {"topic": "${input.topic}", "limits": [1, "${config.limit}"]}, config={"deep": True}
             ),
-            retry=RetryPolicy(max_attempts=3),
+            retry=RetryPolicy(max_attempts=3, has_delays=False),
             timeout_seconds=600.0,
         ),
         PipelineStep(

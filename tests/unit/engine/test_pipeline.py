@@ -154,7 +154,7 @@ async def test_every_kind_of_step_is_what_a_workflow_in_python_would_ask_for() -
     assert output == "output of publish"
     approved = {"approved": True, "by": "eve", "comment": "fine", "data": {"stars": 5}}
     documents = {"topic": "cats", "run": {"id": "r1", "attempt": 2}}
-    options = StepOptions(Retry(4, "linear", 2.0, 9.0), 60.0)
+    options = StepOptions(Retry(4, "linear", 2.0, 9.0), 60.0, retries=3, has_delays=True)
     assert operations.calls == [
         ("run", "research", "task:t", documents, {"rest": "1m"}, options),
         ("sleep", "night", 8.5),

@@ -23,6 +23,11 @@ async def refuse(ctx: Context) -> None:
     raise ValueError(f"refused {ctx.input}")
 
 
+@task("refuse/again", adapter="inprocess", backoff_limit=2)
+async def refuse_again(ctx: Context) -> None:
+    raise ValueError(f"refused {ctx.input}")
+
+
 @task("hang", adapter="inprocess")
 async def hang(ctx: Context) -> None:
     ctx.emit("hanging")
