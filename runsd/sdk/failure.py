@@ -26,7 +26,7 @@ def summary(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - somebody else's __str__ may do anything
         text = "(its message cannot be shown)"
     whole = f"{name}: {text}" if text else name
-    return _printable(whole if len(whole) <= MAX_MESSAGE_LENGTH else whole[:MAX_MESSAGE_LENGTH] + " …")
+    return printable(whole if len(whole) <= MAX_MESSAGE_LENGTH else whole[:MAX_MESSAGE_LENGTH] + " …")
 
 
 def qualified_type(error: BaseException) -> str:
@@ -39,7 +39,7 @@ def user_traceback(error: BaseException) -> str:
     from traceback import format_exception
 
     text = "".join(format_exception(type(error), error, _user_frames(error.__traceback__)))
-    return _printable(text if len(text) <= MAX_TRACEBACK_LENGTH else "… " + text[-MAX_TRACEBACK_LENGTH:])
+    return printable(text if len(text) <= MAX_TRACEBACK_LENGTH else "… " + text[-MAX_TRACEBACK_LENGTH:])
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -72,5 +72,5 @@ def _is_machinery(file: str) -> bool:
     return file.startswith(_MACHINERY) or file.endswith("/importlib/__init__.py") or "/asyncio/" in file
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()

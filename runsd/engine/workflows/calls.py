@@ -11,7 +11,7 @@ from typing import Any
 from runsd.adapters.containment import in_thread
 from runsd.model.run import ErrorCode, RunError
 from runsd.sdk.documents import NotJson, detail_json, dumps
-from runsd.sdk.failure import describe
+from runsd.sdk.failure import describe, printable
 from runsd.sdk.workflow import StepFailed
 
 # True while a step's function executes: it can begin no steps of its own.
@@ -48,9 +48,9 @@ async def call_step(call: Callable[[], Any], timeout_seconds: float | None, limi
     try:
         result = await _within(timeout_seconds, call() if getattr(call, "is_coroutine", False) else _in_thread(call))
         text = "" if result is None else dumps(result)
-    except asyncio.CancelledError:
-        raise
     except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            raise
         if isinstance(error, _TimeOver):
             raise CallFailed(RunError(str(error), ErrorCode.TIMEOUT)) from None
         raise CallFailed(error_of_exception(error)) from error
@@ -60,6 +60,12 @@ async def call_step(call: Callable[[], Any], timeout_seconds: float | None, limi
         message = f"the result has {len(text):,} characters as JSON, at most {limit:,} are allowed"
         raise CallFailed(RunError(message, ErrorCode.OUTPUT_INVALID))
     return text
+
+
+def _is_being_cancelled() -> bool:
+    """Else a CancelledError is the function's own, such as of a task that it cancelled, and an error like any other."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
@@ -82,11 +88,13 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 
 def error_of_exception(error: BaseException) -> RunError:
-    if isinstance(error, StepFailed):
-        return RunError(f"step {error.step_id!r}: {error.message}", error.code, detail_json(error.detail))
     if isinstance(error, NotJson):
         return RunError(f"the result is not JSON: {error}", ErrorCode.OUTPUT_INVALID)
     try:
+        if isinstance(error, StepFailed):
+            # It may be one of the workflow's own making, with anything in it.
+            message = printable(f"step {error.step_id!r}: {error.message}")
+            return RunError(message, printable(f"{error.code}"), detail_json(error.detail))
         told = describe(error)
         return RunError(told["message"], told["code"], dumps(told["detail"]))
     except BaseException:  # noqa: BLE001 - an exception's own text is user code too
@@ -96,7 +104,8 @@ def error_of_exception(error: BaseException) -> RunError:
 def failed_step_of(error: BaseException | None) -> str:
     """The step whose failure led to the error; empty when none did."""
     if isinstance(error, StepFailed):
-        return error.step_id
+        step_id = getattr(error, "step_id", "")
+        return step_id if isinstance(step_id, str) else ""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(failed_step_of, error.exceptions)), "")
     if error is None:

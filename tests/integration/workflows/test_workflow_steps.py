@@ -260,6 +260,25 @@ async def test_exit_is_an_error_of_the_run(client: AsyncRunsClient, where: str) 
     assert run.error is not None and "SystemExit: 3" in run.error.message
 
 
+@pytest.mark.parametrize("how", ["task", "thread"])
+async def test_cancelled_error_of_a_step_s_own_is_its_failure(client: AsyncRunsClient, how: str) -> None:
+    """It is tried again, and fails the same when it answers from the record."""
+    run_id = await start(client, "cancels-itself", how)
+    await until_waiting(client, run_id)
+    await client.signal(run_id, "go")
+    assert await completed(client, run_id) == ["StepFailed", "CancelledError"]
+    work = steps(await client.get(run_id))["work"]
+    assert (work.state.value, work.attempt) == ("failed", 2)
+
+
+@pytest.mark.parametrize("where", ["body", "step"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+async def test_odd_step_failed_leaves_a_readable_record(client: AsyncRunsClient, where: str, number: int) -> None:
+    run = await execute(client, "own-step-failed", {"where": where, "number": number})
+    assert run.status is RunStatus.FAILED and run.error is not None
+    assert run.error.code == ["5", "c", "exception"][number]
+
+
 async def test_what_is_left_running_ends_with_the_run(client: AsyncRunsClient, tmp_path: Path) -> None:
     file = tmp_path / "marks"
     assert await completed(client, await start(client, "left-running", {"file": str(file)})) == "done"

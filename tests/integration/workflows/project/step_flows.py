@@ -301,6 +301,44 @@ async def exits(ctx: WorkflowContext, input: Any) -> Any:
     await ctx.step("leave", (lambda: sys.exit(3)) if input == "thread" else leave)
 
 
+@workflow("cancels-itself")
+async def cancels_itself(ctx: WorkflowContext, input: Any) -> Any:
+    """The function of a step ends by a CancelledError, which nobody asked of it."""
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    def raised() -> None:
+        raise asyncio.CancelledError
+
+    function = cancelled if input == "task" else raised
+    work = ctx.step("work", function, retry=Retry(max_attempts=2, initial_delay=0.01))
+    settled = (await asyncio.gather(work, return_exceptions=True))[0]
+    await ctx.wait_for_signal("go")
+    return [type(settled).__name__, str(settled)]
+
+
+@workflow("own-step-failed")
+async def own_step_failed(ctx: WorkflowContext, input: Any) -> Any:
+    """A StepFailed of the workflow's own making, with what none of runsd's has."""
+
+    class Bare(StepFailed):
+        def __init__(self) -> None:
+            pass
+
+    errors: list[StepFailed] = [StepFailed("\udc80", "message", 5, object()), StepFailed(6, "m", "c"), Bare()]  # type: ignore[arg-type]
+    error = errors[input["number"]]
+
+    def refuse() -> None:
+        raise error
+
+    if input["where"] == "step":
+        await ctx.step("refuse", refuse)
+    raise error
+
+
 @workflow("left-running")
 async def left_running(ctx: WorkflowContext, input: Any) -> Any:
     async def background() -> None:
