@@ -7,9 +7,10 @@ go, and be executed again when one of the waits is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import iscoroutine
 from typing import Any
 
 from runsd.model.steps import StepKind
@@ -132,10 +133,31 @@ def _awaits_only(task: asyncio.Task[Any], tasks: set[asyncio.Task[Any]]) -> bool
     awaited = _awaited(task)
     if awaited is None or awaited.done():
         return False
+    if awaited in tasks:
+        return True
     gathered = getattr(awaited, "_children", None)
-    if gathered is None:
-        return awaited in tasks
-    return all(child in tasks or child.done() for child in gathered) and not all(child.done() for child in gathered)
+    joined = _joined(task) if gathered is None else gathered
+    return all(child in tasks or child.done() for child in joined) and not all(child.done() for child in joined)
+
+
+def _joined(task: asyncio.Task[Any]) -> Collection[asyncio.Future[Any]]:
+    """What `async with TaskGroup()` or `asyncio.wait` awaits: asyncio notes it nowhere but in their own frames."""
+    coroutine: Any = task.get_coro()
+    while iscoroutine(inner := getattr(coroutine, "cr_await", None)):
+        coroutine = inner
+    frame = getattr(coroutine, "cr_frame", None)
+    if frame is None:
+        return ()
+    if frame.f_code in _GROUP_EXITS:
+        return tuple(getattr(frame.f_locals["self"], "_tasks", ()))
+    is_endless_wait = frame.f_code is _WAIT and frame.f_locals.get("timeout") is None
+    return tuple(frame.f_locals.get("fs", ())) if is_endless_wait else ()
+
+
+_GROUP_EXITS = {
+    getattr(asyncio.TaskGroup, name).__code__ for name in ("__aexit__", "_aexit") if hasattr(asyncio.TaskGroup, name)
+}
+_WAIT = getattr(getattr(asyncio.tasks, "_wait", None), "__code__", None)
 
 
 class _Timer:

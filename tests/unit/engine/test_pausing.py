@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from runsd.engine.workflows.letting_go import record_wait
+from runsd.engine.workflows.waits import Wait, Waits
 from runsd.model.events import EventType, decode
 from runsd.model.run import RunStatus
+from runsd.model.steps import StepKind
 from runsd.sdk.workflow import WorkflowContext
 from tests.unit.engine.workflow_room import Program, Room, room
 
@@ -153,3 +155,62 @@ async def test_what_is_told_before_the_end_of_a_branch_is_told_once(here: Room) 
     assert [(event.event_type, decode(event.payload_json)["name"]) for event in told] == [
         (event_type, name) for name in ("one", "two", "three") for event_type in ("begun", "ended")
     ]  # fmt: skip
+
+
+async def in_a_group(waits: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(wait) for wait in waits]
+    return [task.result() for task in tasks]
+
+
+async def waited_for(waits: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    await asyncio.wait(tasks)
+    return [task.result() for task in tasks]
+
+
+async def gathered(waits: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    return await asyncio.gather(*waits)
+
+
+@pytest.mark.parametrize("together", [in_a_group, waited_for, gathered])
+async def test_waits_in_tasks_of_its_own_pause_it(
+    here: Room, together: Callable[[Sequence[Coroutine[Any, Any, Any]]], Awaitable[list[Any]]]
+) -> None:
+    """In memory it would keep its place, and an end of the daemon would be an interruption of it."""
+    run_id = await here.create()
+    told: list[Any] = []
+
+    async def program(ctx: WorkflowContext, input: Any) -> None:
+        told.append(await together([ctx.wait_for_signal("one"), ctx.wait_for_signal("two")]))
+
+    assert (await asyncio.wait_for(here.execute(await here.start(run_id), program), 30)).is_waiting
+    await here.signal(run_id, "two", "2")
+    assert (await asyncio.wait_for(here.execute(await here.resume(run_id), program), 30)).is_waiting
+    await here.signal(run_id, "one", "1")
+    assert (await asyncio.wait_for(here.execute(await here.resume(run_id), program), 30)).error is None
+    assert told == [[1, 2]]
+
+
+async def test_group_with_other_work_in_it_does_not_only_wait() -> None:
+    waits, at_work = Waits(), asyncio.Event()
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def body() -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks.add(group.create_task(waits.wait(Wait((StepKind.SIGNAL, "never")))))
+            tasks.add(group.create_task(at_work.wait()))
+
+    async with asyncio.TaskGroup() as around:
+        tasks.add(task := around.create_task(body()))
+        await until_still()
+        assert not waits.is_all(tasks)
+        at_work.set()
+        await until_still()
+        assert waits.is_all(tasks)
+        task.cancel()
+
+
+async def until_still() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
