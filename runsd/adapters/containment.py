@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Any
@@ -87,7 +87,10 @@ async def _contained(coroutine: Awaitable[Any]) -> Any:
 
 
 def in_thread(work: Callable[[], Any], name: str) -> asyncio.Future[Any]:
-    """In a daemon thread: one that never ends cannot keep the daemon from ending. `work` raises nothing."""
+    """In a daemon thread: one that never ends cannot keep the daemon from ending. `work` raises nothing.
+
+    It has the context of the caller, as with `asyncio.to_thread`.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -100,5 +103,5 @@ def in_thread(work: Callable[[], Any], name: str) -> asyncio.Future[Any]:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(finish, result)
 
-    threading.Thread(target=body, name=name, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(body,), name=name, daemon=True).start()
     return future

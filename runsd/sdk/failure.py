@@ -26,6 +26,9 @@ def summary(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - somebody else's __str__ may do anything
         text = "(its message cannot be shown)"
     whole = f"{name}: {text}" if text else name
+    if isinstance(error, BaseExceptionGroup):
+        # Its own words tell only how many there were.
+        whole = f"{whole}: {summary(error.exceptions[0])}"
     return printable(whole if len(whole) <= MAX_MESSAGE_LENGTH else whole[:MAX_MESSAGE_LENGTH] + " …")
 
 

@@ -88,6 +88,7 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 
 def error_of_exception(error: BaseException) -> RunError:
+    error = _only_failure(error)
     if isinstance(error, NotJson):
         return RunError(f"the result is not JSON: {error}", ErrorCode.OUTPUT_INVALID)
     try:
@@ -99,6 +100,14 @@ def error_of_exception(error: BaseException) -> RunError:
         return RunError(told["message"], told["code"], dumps(told["detail"]))
     except BaseException:  # noqa: BLE001 - an exception's own text is user code too
         return RunError(f"{type(error).__name__}, which cannot be shown", ErrorCode.EXCEPTION)
+
+
+def _only_failure(error: BaseException) -> BaseException:
+    """A TaskGroup wraps the failure of its one step that failed: it is that step's all the same."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, StepFailed) else error
 
 
 def failed_step_of(error: BaseException | None) -> str:

@@ -279,6 +279,22 @@ async def test_odd_step_failed_leaves_a_readable_record(client: AsyncRunsClient,
     assert run.error.code == ["5", "c", "exception"][number]
 
 
+async def test_steps_have_the_context_of_their_workflow(client: AsyncRunsClient) -> None:
+    assert await completed(client, await start(client, "in-context", "mine")) == ["mine", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("step", "step 'refuse': ValueError: as asked"),
+        ("own", "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception): ValueError: as asked"),
+    ],
+)
+async def test_failure_in_a_group_is_told(client: AsyncRunsClient, what: str, message: str) -> None:
+    run = await failed(client, await start(client, "fails-in-a-group", what), "exception")
+    assert run.error is not None and run.error.message == message
+
+
 async def test_what_is_left_running_ends_with_the_run(client: AsyncRunsClient, tmp_path: Path) -> None:
     file = tmp_path / "marks"
     assert await completed(client, await start(client, "left-running", {"file": str(file)})) == "done"

@@ -3,12 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from marks import begin_and_hang, fail, mark, released, twice  # type: ignore[import-not-found]
 
 from runsd import Retry, StepFailed, WorkflowContext, workflow
+
+_LABEL: ContextVar[str] = ContextVar("label", default="nobody's")
 
 
 @workflow("steps")
@@ -337,6 +340,31 @@ async def own_step_failed(ctx: WorkflowContext, input: Any) -> Any:
     if input["where"] == "step":
         await ctx.step("refuse", refuse)
     raise error
+
+
+@workflow("in-context")
+async def in_context(ctx: WorkflowContext, input: Any) -> Any:
+    """What the workflow has set is seen by its steps, in a thread or not."""
+    _LABEL.set(input)
+
+    async def label() -> str:
+        return _LABEL.get()
+
+    return [await ctx.step("thread", _LABEL.get), await ctx.step("async", label)]
+
+
+@workflow("fails-in-a-group")
+async def fails_in_a_group(ctx: WorkflowContext, input: Any) -> Any:
+    async def refuse(text: str) -> None:
+        await ctx.step("quick", twice, 1)
+        raise ValueError(text)
+
+    async with asyncio.TaskGroup() as group:
+        if input == "step":
+            group.create_task(ctx.step("refuse", fail, "as asked"))
+        else:
+            group.create_task(refuse("as asked"))
+        group.create_task(ctx.wait_for_signal("never"))
 
 
 @workflow("left-running")
