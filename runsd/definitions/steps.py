@@ -29,7 +29,7 @@ _OF_MAPS = ("concurrency", "strategy")
 @dataclass(frozen=True, slots=True)
 class WaitTable:
     approval: str | None = None
-    approvers: tuple[str, ...] = ()
+    approvers: tuple[str, ...] | None = None
     schema: SchemaOrPath = None
     signal: str | None = None
 
@@ -162,10 +162,12 @@ def _wait(wait: WaitTable, place: Origin) -> Action:
             schema = schema_of(wait.schema, place.directory)
         except ValueError as error:
             raise Wrong("wait.schema", str(error)) from None
-        return AwaitApproval(wait.approval or "", wait.approvers, schema)
+        if wait.approvers is not None and not (wait.approvers and all(wait.approvers)):
+            raise Wrong("wait.approvers", "expected one or more names; leave it out for anybody")
+        return AwaitApproval(wait.approval or "", wait.approvers or (), schema)
     if not is_valid_id(wait.signal) or "/" in wait.signal:
         raise Wrong("wait.signal", f"{wait.signal!r} is no name; write letters, digits, _, . and -")
-    if wait.approvers or wait.schema is not None:
+    if wait.approvers is not None or wait.schema is not None:
         raise Wrong("wait", "approvers and schema are of an approval, not of a signal")
     return AwaitSignal(wait.signal)
 

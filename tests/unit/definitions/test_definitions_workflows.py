@@ -298,6 +298,8 @@ def test_a_problem_of_a_workflow_stays_with_it(tmp_path: Path, toml: str, proble
         ('id = "a"\nwait = {}', "steps.a.wait: expected approval (the message to whoever decides) or signal"),
         ('id = "a"\nwait = {signal = "a/b"}', "steps.a.wait.signal: 'a/b' is no name"),
         ('id = "a"\nwait = {signal = "s", approvers = ["x"]}', "steps.a.wait: approvers and schema are of an approval"),
+        ('id = "a"\nwait = {approval = "m", approvers = []}', "steps.a.wait.approvers: expected one or more names"),
+        ('id = "a"\nwait = {approval = "m", approvers = [""]}', "steps.a.wait.approvers: expected one or more names"),
         (
             'id = "a"\nwait = {approval = "m", schema = {type = "objekt"}}',
             "steps.a.wait.schema: is not a JSON Schema: at $.type",
