@@ -15,7 +15,6 @@ from runsd.model.steps import Step, StepKind, StepState, parent_step_id
 from runsd.model.targets import Definition, Problem, RunKind, Schema
 from runsd.model.times import MICROSECONDS
 
-MAX_SECONDS = 253_402_300_799
 STEP_OUTPUT_CHARACTERS = 4096
 # A record has documents of up to 3 MiB besides, and gRPC clients take 4 MiB unless told otherwise.
 STEPS_BYTES = 512 << 10
@@ -62,12 +61,6 @@ def timestamp(microseconds: int | None) -> Timestamp | None:
         return None
     seconds, rest = divmod(microseconds, MICROSECONDS)
     return Timestamp(seconds=seconds, nanos=rest * 1000)
-
-
-def microseconds(message: Timestamp) -> int:
-    """Any timestamp that protobuf defines (years 1 to 9999) fits; what lies outside is taken to its edge."""
-    seconds = min(max(message.seconds, -MAX_SECONDS), MAX_SECONDS)
-    return seconds * MICROSECONDS + message.nanos // 1000
 
 
 def event_message(event: Event) -> run_pb2.Event:

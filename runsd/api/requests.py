@@ -6,16 +6,20 @@ import base64
 import binascii
 import math
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import runs_pb2
 
-from runsd.api.conversion import KINDS_BY_NUMBER, STATUSES_BY_NUMBER, microseconds
+from runsd.api.conversion import KINDS_BY_NUMBER, STATUSES_BY_NUMBER
 from runsd.model.documents import checked_object
 from runsd.model.errors import FieldViolation, InvalidRequest
+from runsd.model.times import MICROSECONDS
 from runsd.store.listing import DEFAULT_LIMIT, RunFilter
 
 MAX_PAGE = 1000
 DEFAULT_EVENTS = 100
 MAX_FILTER_BYTES = 64 << 10
+# Of the years 1 to 9999.
+MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 
 
 def page_limit(limit: int, default: int, field: str = "limit") -> int:
@@ -36,6 +40,14 @@ def wait_seconds(seconds: float) -> float | None:
     return seconds or None
 
 
+def moment_of(value: Timestamp, field: str) -> int:
+    """Microseconds. Raises InvalidRequest for what protobuf does not define."""
+    if not (MIN_SECONDS <= value.seconds <= MAX_SECONDS and 0 <= value.nanos < 10**9):
+        description = "is no moment: seconds within the years 1 to 9999, nanos from 0 to 999999999"
+        raise InvalidRequest([FieldViolation(field, description)])
+    return value.seconds * MICROSECONDS + value.nanos // 1000
+
+
 def run_filter(request: runs_pb2.ListRunsRequest, project: str) -> RunFilter:
     faults = [
         FieldViolation("statuses", f"{number} is no status")
@@ -49,6 +61,7 @@ def run_filter(request: runs_pb2.ListRunsRequest, project: str) -> RunFilter:
             checked_object(request.metadata_json, MAX_FILTER_BYTES)
         except ValueError as error:
             faults.append(FieldViolation("metadata_json", str(error)))
+    created = _created(request, faults)
     if faults:
         raise InvalidRequest(faults)
     return RunFilter(
@@ -63,9 +76,21 @@ def run_filter(request: runs_pb2.ListRunsRequest, project: str) -> RunFilter:
         batch_id=request.batch_id,
         schedule_id=request.schedule_id,
         metadata_json=request.metadata_json,
-        created_from=microseconds(request.created_from) if request.HasField("created_from") else None,
-        created_before=microseconds(request.created_before) if request.HasField("created_before") else None,
+        created_from=created.get("created_from"),
+        created_before=created.get("created_before"),
     )
+
+
+def _created(request: runs_pb2.ListRunsRequest, faults: list[FieldViolation]) -> dict[str, int]:
+    """What is given of the bounds, by field; `faults` gets those that are no moments."""
+    given: dict[str, int] = {}
+    for field, value in (("created_from", request.created_from), ("created_before", request.created_before)):
+        if request.HasField(field):  # type: ignore[arg-type]
+            try:
+                given[field] = moment_of(value, field)
+            except InvalidRequest as error:
+                faults += error.violations
+    return given
 
 
 def name_token(name: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import schedules_pb2
 
-from runsd.api.conversion import MAX_SECONDS, microseconds, problem_message, timestamp
+from runsd.api.conversion import problem_message, timestamp
+from runsd.api.requests import moment_of
 from runsd.model.errors import FieldViolation, InvalidRequest
 from runsd.model.occurrences import Skipped
 from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Health, Schedule, ScheduleSpec, coming
@@ -92,14 +93,6 @@ def spec_of(message: schedules_pb2.ScheduleSpec) -> ScheduleSpec:
 def _moment(message: schedules_pb2.Timetable, field: str, here: str) -> int | None:
     value: Timestamp = getattr(message, field)
     return moment_of(value, f"{here}.{field}") if message.HasField(field) else None  # type: ignore[arg-type]
-
-
-def moment_of(value: Timestamp, field: str) -> int:
-    """Raises InvalidRequest for what protobuf does not define."""
-    if not (abs(value.seconds) <= MAX_SECONDS and 0 <= value.nanos < 10**9):
-        description = "is no moment: seconds within the years 1 to 9999, nanos from 0 to 999999999"
-        raise InvalidRequest([FieldViolation(field, description)])
-    return microseconds(value)
 
 
 def schedule_message(

@@ -6,8 +6,8 @@ from runsd_client.proto import run_pb2, schedules_pb2, schedules_pb2_grpc
 
 from runsd.api.conversion import record_message, timestamp
 from runsd.api.errors import answering
-from runsd.api.requests import name_from_token, name_token, page_limit
-from runsd.api.schedule_messages import moment_of, occurrence_message, schedule_message, spec_of, timetable_of
+from runsd.api.requests import moment_of, name_from_token, name_token, page_limit
+from runsd.api.schedule_messages import occurrence_message, schedule_message, spec_of, timetable_of
 from runsd.engine.engine import Engine
 from runsd.engine.schedules import preview
 from runsd.model.errors import FieldViolation, InvalidRequest

@@ -26,6 +26,8 @@ MAX_INTERVAL_SECONDS = 100 * 365 * 86400
 # What datetimes can hold in every zone. Beyond, nothing occurs.
 EARLIEST = zones.moment_of(datetime(1, 1, 3))
 LATEST = zones.moment_of(datetime(9999, 12, 29))
+# What can be told of in the contract and in RFC 3339.
+_CALENDAR = (zones.moment_of(datetime.min), zones.moment_of(datetime.max))
 
 T = TypeVar("T")
 _UTC = ZoneInfo("UTC")
@@ -105,6 +107,13 @@ class FieldProblem:
 
 
 _AT_OUTSIDE = FieldProblem("at", "not within start_at, included, to end_at, not included; leave both out")
+# The bounds may be anywhere in the calendar as long as something can be due within them.
+_RANGES = {
+    "at": (EARLIEST + 1, LATEST - 1),
+    "anchor": _CALENDAR,
+    "start_at": (_CALENDAR[0], LATEST - 1),
+    "end_at": (EARLIEST + 1, _CALENDAR[1]),
+}
 _NEVER_DUE = FieldProblem("end_at", "nothing is due from start_at on before it; choose a later one, or leave it out")
 
 
@@ -133,6 +142,7 @@ def timetable(
         *_problem("cron", cron_expressions.checked, cron),
         *_problem("timezone", zones.zone, timezone),
         *_problem("every", _microseconds, every),
+        *_out_of_range({"at": at, "anchor": anchor, "start_at": start_at, "end_at": end_at}),
     ]
     if start_at is not None and end_at is not None and end_at <= start_at:
         problems.append(FieldProblem("end_at", "not later than start_at; leave it out for no end"))
@@ -178,9 +188,16 @@ def _problem(field: str, check: Callable[[T], object], value: T | None) -> Itera
         yield FieldProblem(field, str(error))
 
 
+def _out_of_range(moments: Mapping[str, int | None]) -> Iterator[FieldProblem]:
+    for field, moment in moments.items():
+        low, high = _RANGES[field]
+        if moment is not None and not low <= moment <= high:
+            yield FieldProblem(field, "out of the range of moments; choose one in a year from 2 to 9998")
+
+
 def _microseconds(seconds: float) -> int:
     if not (math.isfinite(seconds) and MIN_INTERVAL_SECONDS <= seconds <= MAX_INTERVAL_SECONDS):
-        raise ValueError(f"{seconds:g} s is no interval; at least 1 s, at most 100 years, for example 90 for 90 s")
+        raise ValueError(f"{seconds:.15g} s is no interval; at least 1 s, at most 100 years, for example 90 for 90 s")
     return round(seconds * MICROSECONDS)
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client import AsyncRunsClient, InvalidRequestError, NewRun
+from runsd_client.proto import runs_pb2, runs_pb2_grpc
 
+from tests.integration.daemon import Daemon
 from tests.integration.test_executing import run_to_the_end
 
 
@@ -85,3 +89,13 @@ async def test_token_of_another_list_is_refused(client: AsyncRunsClient) -> None
         await client.list(limit=1001)
     with pytest.raises(InvalidRequestError, match="metadata_json"):
         await client.list(metadata=[1])  # type: ignore[arg-type]
+
+
+def test_bounds_that_are_no_moments_are_refused(daemon: Daemon) -> None:
+    request = runs_pb2.ListRunsRequest(
+        created_from=Timestamp(seconds=10**18), created_before=Timestamp(seconds=1, nanos=-1)
+    )
+    with grpc.insecure_channel(daemon.address) as channel, pytest.raises(grpc.RpcError) as refused:
+        runs_pb2_grpc.RunsStub(channel).ListRuns(request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert all(f"{field}: is no moment" in refused.value.details() for field in ("created_from", "created_before"))

@@ -196,6 +196,14 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         (lambda: make(at=5, start_at=6), "at"),
         (lambda: make(at=5, end_at=5), "at"),
         (lambda: make(at=10**30), "at"),
+        (lambda: make(at=micros("0001-01-01T00:00Z")), "at"),
+        (lambda: make(at=micros("9999-12-31T00:00Z"), start_at=5), "at"),
+        (lambda: make(every=60, anchor=-(10**30)), "anchor"),
+        (lambda: make(every=60, anchor=micros("0001-01-01T00:00+14:00")), "anchor"),
+        (lambda: make(every=60, start_at=micros("9999-12-31T00:00Z")), "start_at"),
+        (lambda: make(cron="0 0 * * *", start_at=-(10**30)), "start_at"),
+        (lambda: make(cron="0 0 * * *", end_at=micros("0001-01-01T00:00Z")), "end_at"),
+        (lambda: make(every=60, end_at=10**30), "end_at"),
         (
             lambda: make(cron="0 0 29 2 *", start_at=micros("2025-01-01T00:00Z"), end_at=micros("2028-02-29T00:00Z")),
             "end_at",
@@ -206,6 +214,11 @@ def test_what_does_not_go_together_or_is_never_due_is_refused(wrong: Callable[[]
     with pytest.raises(InvalidTimetable) as caught:
         wrong()
     assert [problem.field for problem in caught.value.problems] == [field]
+
+
+def test_bounds_may_be_anywhere_in_the_calendar() -> None:
+    found = make(every=60, start_at=micros("0001-01-01T00:00Z"), end_at=micros("9999-12-31T23:59:59.999999Z"))
+    assert next(found.after(0)).at == MINUTE
 
 
 def micros(text: str) -> int:
