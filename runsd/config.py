@@ -81,7 +81,7 @@ def _settled(decoded: Decoded[Settings]) -> Settings:
     if settings is not None and not settings.listen:
         problems.append(Problem("settings", "listen", "needs at least one address"))
     if settings is not None and settings.retry.initial_delay_seconds > settings.retry.max_delay_seconds:
-        message = f"must be at least retry.initial_delay_seconds, which is {settings.retry.initial_delay_seconds:g}"
+        message = f"must be at least retry.initial_delay_seconds, which is {settings.retry.initial_delay_seconds:.15g}"
         problems.append(Problem("settings", "retry.max_delay_seconds", message))
     if settings is None or problems:
         raise SettingsInvalid(tuple(problems))

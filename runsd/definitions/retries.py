@@ -47,5 +47,6 @@ def retry_policy(retry: RetryTable | int | None) -> RetryPolicy | None:
         return RetryPolicy(max_attempts=retry + 1, has_delays=False)
     initial, longest = retry.initial_delay, retry.max_delay
     if longest < initial:
-        raise Wrong("retry", f"max_delay ({longest:g} s) is less than initial_delay ({initial:g} s); raise max_delay")
+        delays = f"max_delay ({longest:.15g} s) is less than initial_delay ({initial:.15g} s)"
+        raise Wrong("retry", f"{delays}; raise max_delay")
     return RetryPolicy(retry.max_attempts, retry.backoff, initial, longest)

@@ -181,7 +181,7 @@ class Attempt:
         rest = ended.rest if self.spec.run.kind is RunKind.WORKFLOW else self._within_limit(ended.rest)
         notes = [log(Stream.SYSTEM, f"{line}\n") for line in collected.passed_over]
         if self._was_ended_by_force:
-            grace = f"{self._grace_seconds:g} s"
+            grace = f"{self._grace_seconds:.15g} s"
             notes.append(log(Stream.SYSTEM, f"did not end within {grace} of being asked to, and was ended by force\n"))
         rest = rest._replace(drafts=[*self._last_words, *rest.drafts, *notes])
         outcome = self._judged(ended.outcome)

@@ -58,7 +58,7 @@ def _plain_faults(request: CreateRequest) -> Iterator[FieldViolation]:
     for field in _SECONDS:
         value = getattr(request, field)
         if value is not None and not (math.isfinite(value) and 0 <= value <= MAX_SECONDS):
-            yield FieldViolation(field, f"must be from 0 to {MAX_SECONDS:.0f} seconds, not {value}")
+            yield FieldViolation(field, f"must be from 0 to {MAX_SECONDS:.0f} seconds, not {value:.15g}")
     if not -MAX_PRIORITY <= request.priority <= MAX_PRIORITY:
         yield FieldViolation("priority", f"must be from -{MAX_PRIORITY} to {MAX_PRIORITY}, not {request.priority}")
     if request.backoff_limit is not None and not 0 <= request.backoff_limit <= MAX_BACKOFF:

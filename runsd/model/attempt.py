@@ -70,7 +70,7 @@ class Ending(NamedTuple):
 
 def stopped_error(reason: StopReason, run: Run, output_limit: int) -> RunError:
     if reason is StopReason.TIMEOUT:
-        return RunError(f"the attempt did not end within {run.timeout_seconds:g} s", ErrorCode.TIMEOUT)
+        return RunError(f"the attempt did not end within {run.timeout_seconds:.15g} s", ErrorCode.TIMEOUT)
     return RunError(f"the run wrote more than {output_limit:,} bytes of output", ErrorCode.OUTPUT_LIMIT)
 
 

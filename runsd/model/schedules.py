@@ -119,7 +119,7 @@ def _problem(field: str, text: str, check: Callable[[str, int], Any], limit: int
 
 def _out_of_range(field: str, value: float, low: float, high: float) -> Iterator[FieldProblem]:
     if not (math.isfinite(value) and low <= value <= high):
-        yield FieldProblem(field, f"must be from {low:.0f} to {high:.0f}, not {value:g}")
+        yield FieldProblem(field, f"must be from {low:.0f} to {high:.0f}, not {value:.15g}")
 
 
 def jitter_seconds(spec: ScheduleSpec, schedule_id: str, at: int) -> float:

@@ -99,7 +99,8 @@ class Retry:
             raise ValueError(f"backoff must be one of {', '.join(BACKOFFS)}, not {self.backoff!r}")
         initial, longest = seconds(self.initial_delay), seconds(self.max_delay)
         if longest < initial:
-            raise ValueError(f"max_delay ({longest:g} s) is less than initial_delay ({initial:g} s); raise max_delay")
+            delays = f"max_delay ({longest:.15g} s) is less than initial_delay ({initial:.15g} s)"
+            raise ValueError(f"{delays}; raise max_delay")
 
     @classmethod
     def of(cls, retry: Retry | int | None) -> Retry:

@@ -92,7 +92,7 @@ class WaitTimeoutError(RunsError, TimeoutError):
     def __init__(self, run_id: str, seconds: float, run: Run | None) -> None:
         state = f"is {run.status}" if run else "did not answer"
         super().__init__(
-            f"run {run_id} {state} after {seconds:g} s; it goes on",
+            f"run {run_id} {state} after {seconds:.15g} s; it goes on",
             code="DEADLINE_EXCEEDED",
             reason="WAIT_TIMEOUT",
         )

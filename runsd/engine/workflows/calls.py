@@ -38,7 +38,7 @@ async def _within(seconds: float | None, result: Awaitable[Any]) -> Any:
             return await result
     except TimeoutError:
         if deadline.expired():
-            raise _TimeOver(f"did not end within {seconds:g} s") from None
+            raise _TimeOver(f"did not end within {seconds:.15g} s") from None
         raise
 
 

@@ -175,7 +175,7 @@ NO_OFFSET = "has no offset from UTC; write {0}Z for UTC, or an offset as in {0}+
             "concurrency_policy: expected one of 'Allow', 'Forbid', 'Replace', 'Queue', found the string 'forbid'",
         ),
         ('every = "1h"\ncatch_up = true', "catch_up: expected one of 'none', 'latest', 'all', found the boolean true"),
-        ('every = "1h"\ncatch_up_window = "400d"', "catch_up_window: must be from 0 to 31622400, not 3.456e+07"),
+        ('every = "1h"\ncatch_up_window = "400d"', "catch_up_window: must be from 0 to 31622400, not 34560000"),
         ('every = "1h"\nmax_staleness_seconds = -1', "max_staleness_seconds: expected a number from 0 to 3153600000"),
         ('every = "1h"\nmax_staleness = "1h"', "max_staleness: unknown key; did you mean max_staleness_seconds?"),
         ('every = "1h"\npaused = true', "paused: unknown key; known keys: anchor, at, backoff_limit, catch_up, "),
