@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
+from contextlib import suppress
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import runs_pb2
@@ -93,13 +93,19 @@ def _created(request: runs_pb2.ListRunsRequest, faults: list[FieldViolation]) ->
     return given
 
 
-def name_token(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
+def name_token(of: str, name: str) -> str:
+    """The place after `name` in a list by name; `of` says in which."""
+    return base64.urlsafe_b64encode(f"{of}:{name}".encode()).decode()
 
 
-def name_from_token(token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(token).decode()
-    except (ValueError, binascii.Error):
-        message = "is not a token of this list; take it from page_info of an earlier answer"
-        raise InvalidRequest([FieldViolation("page_token", message)]) from None
+def name_from_token(of: str, token: str) -> str:
+    """Empty for the first page. Raises InvalidRequest for what is no token of the list."""
+    if not token:
+        return ""
+    with suppress(ValueError):  # binascii's and UTF-8's
+        name = base64.urlsafe_b64decode(token).decode().removeprefix(f"{of}:")
+        # Decoding passes over whatever is not of its alphabet.
+        if name_token(of, name) == token:
+            return name
+    message = "is not a token of this list; take it from page_info of an earlier answer"
+    raise InvalidRequest([FieldViolation("page_token", message)])

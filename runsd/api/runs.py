@@ -33,6 +33,9 @@ from runsd.engine.intake import Created
 from runsd.engine.signals import Decision
 from runsd.store.queries import EventPage
 
+# Of page tokens.
+ARTIFACTS = "artifacts"
+
 
 class Runs(runs_pb2_grpc.RunsServicer):
     def __init__(self, engine: Engine) -> None:
@@ -127,10 +130,12 @@ class Runs(runs_pb2_grpc.RunsServicer):
         self, request: runs_pb2.ListArtifactsRequest
     ) -> runs_pb2.ListArtifactsResponse:
         limit = page_limit(request.limit, MAX_PAGE)
-        after = name_from_token(request.page_token)
+        after = name_from_token(ARTIFACTS, request.page_token)
         found = await self._store.queries.artifacts(request.run_id, after, limit + 1)
         page = found[:limit]
-        info = run_pb2.PageInfo(self=request.page_token, next=name_token(page[-1].name) if found[limit:] else "")
+        info = run_pb2.PageInfo(
+            self=request.page_token, next=name_token(ARTIFACTS, page[-1].name) if found[limit:] else ""
+        )
         return runs_pb2.ListArtifactsResponse(data=map(artifact_message, page), page_info=info)
 
     @streaming

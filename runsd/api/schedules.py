@@ -18,6 +18,8 @@ from runsd.store.queries import PAGE_BYTES
 from runsd.store.schedule_changes import StoredSchedule
 
 DEFAULT_PREVIEW = 10
+# Of page tokens.
+SCHEDULES = "schedules"
 NEXT_SHOWN = 5
 
 
@@ -50,10 +52,10 @@ class Schedules(schedules_pb2_grpc.SchedulesServicer):
         self, request: schedules_pb2.ListSchedulesRequest
     ) -> schedules_pb2.ListSchedulesResponse:
         project = self._engine.catalog.project(request.project).id
-        limit, after = page_limit(request.limit, DEFAULT_LIMIT), name_from_token(request.page_token)
+        limit, after = page_limit(request.limit, DEFAULT_LIMIT), name_from_token(SCHEDULES, request.page_token)
         found, more = await self._queries.page(project, after, limit, PAGE_BYTES)
         info = run_pb2.PageInfo(
-            self=request.page_token, next=name_token(found[-1].schedule.schedule_id) if more else ""
+            self=request.page_token, next=name_token(SCHEDULES, found[-1].schedule.schedule_id) if more else ""
         )
         data = [self._message(stored.schedule) for stored in found]
         return schedules_pb2.ListSchedulesResponse(data=data, page_info=info)

@@ -113,9 +113,10 @@ async def test_many_artifacts_page_by_page(client: AsyncRunsClient, daemon: Daem
     assert names == [f"{n:05d}" for n in range(1, 1501)]
     async with grpc.aio.insecure_channel(daemon.address) as channel:
         stub = runs_pb2_grpc.RunsStub(channel)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.ListArtifacts(runs_pb2.ListArtifactsRequest(run_id=run.run_id, page_token="é"))
-        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        for token in ("é", "nonsense", "MDAwMDE="):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ListArtifacts(runs_pb2.ListArtifactsRequest(run_id=run.run_id, page_token=token))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_artifacts_of_every_end(client: AsyncRunsClient, make_daemon: Callable[..., Daemon]) -> None:

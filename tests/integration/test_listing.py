@@ -98,4 +98,4 @@ def test_bounds_that_are_no_moments_are_refused(daemon: Daemon) -> None:
     with grpc.insecure_channel(daemon.address) as channel, pytest.raises(grpc.RpcError) as refused:
         runs_pb2_grpc.RunsStub(channel).ListRuns(request)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert all(f"{field}: is no moment" in refused.value.details() for field in ("created_from", "created_before"))
+    assert all(f"{field}: is no moment" in str(refused.value.details()) for field in ("created_from", "created_before"))

@@ -304,6 +304,12 @@ async def test_pages_of_schedules(client: AsyncRunsClient) -> None:
     assert [name for name in listed if name in names] == names and listed == sorted(listed)
 
 
+@pytest.mark.parametrize("token", ["nonsense", "page", "cGFnZS8x", "cGFnZS8x\n", "é", "YXJ0aWZhY3RzOmE="])
+async def test_strange_tokens_are_refused(client: AsyncRunsClient, token: str) -> None:
+    with pytest.raises(InvalidRequestError, match="page_token: is not a token of this list"):
+        await client.schedules.list(page_token=token)
+
+
 async def test_health_is_told_as_it_changes(client: AsyncRunsClient) -> None:
     async with aclosing(watched(client, "schedule.*", after=0)) as events:
         await client.schedules.create("health", "task:exit-status", every=1, input=1)
