@@ -11,7 +11,7 @@ from runsd.api.schedule_messages import occurrence_message, schedule_message, sp
 from runsd.engine.engine import Engine
 from runsd.engine.schedules import preview
 from runsd.model.errors import FieldViolation, InvalidRequest
-from runsd.model.schedules import Schedule
+from runsd.model.schedules import Schedule, fault_of_zone
 from runsd.model.targets import Problem
 from runsd.store.listing import DEFAULT_LIMIT
 from runsd.store.queries import PAGE_BYTES
@@ -132,7 +132,9 @@ class Schedules(schedules_pb2_grpc.SchedulesServicer):
 
     def _problems(self, schedule: Schedule) -> tuple[Problem, ...]:
         declared = self._engine.catalog.project(schedule.project).schedules.get(schedule.schedule_id)
-        return declared.problems if declared is not None and schedule.source else ()
+        found = declared.problems if declared is not None and schedule.source else ()
+        fault = fault_of_zone(schedule)
+        return (*found, Problem(schedule.source, "timezone", fault)) if fault else found
 
     def _message(self, schedule: Schedule) -> schedules_pb2.Schedule:
         return schedule_message(schedule, self._problems(schedule), 1)

@@ -23,6 +23,7 @@ from runsd.model.schedules import (
     ScheduleSpec,
     aim,
     created,
+    fault_of_zone,
     problems_of,
     revised,
 )
@@ -104,11 +105,12 @@ class Schedules:
         return await self._change(project, schedule_id, change)
 
     async def resume(self, project: str, schedule_id: str) -> StoredSchedule:
-        """Raises NotFound."""
+        """Raises NotFound, NotPossible."""
 
         def change(transaction: Transaction, stored: StoredSchedule) -> Schedule:
             if not stored.schedule.is_paused:
                 return stored.schedule
+            _check_zone(stored.schedule)
             now = wall_now()
             return aim(revised(stored.schedule, now, is_paused=False, pause_reason=""), now)
 
@@ -144,18 +146,20 @@ class Schedules:
     async def preview_schedule(
         self, project: str, schedule_id: str, after: int | None, count: int
     ) -> tuple[Occurrence, ...]:
-        """Raises NotFound."""
+        """Raises NotFound, NotPossible."""
         stored = await self.store.queries.schedules.get(self.catalog.project(project).id, schedule_id)
+        _check_zone(stored.schedule)
         return preview(stored.schedule.spec.timetable, after, count)
 
     async def backfill(self, project: str, schedule_id: str, start: int, end: int) -> list[Backfilled]:
-        """Raises InvalidRequest, NotFound."""
+        """Raises InvalidRequest, NotFound, NotPossible."""
         if end > wall_now():
             raise InvalidRequest([FieldViolation("due_before", f"must not be later than now, {rfc3339(wall_now())}")])
         if start >= end:
             raise InvalidRequest([FieldViolation("due_from", "must be before due_before")])
         project = self.catalog.project(project).id
         stored = await self.store.queries.schedules.get(project, schedule_id)
+        _check_zone(stored.schedule)
         found = stored.schedule.spec.timetable.between(start, end, MAX_BACKFILLED + 1)
         if len(found) > MAX_BACKFILLED:
             reached = rfc3339(found[-1].at)
@@ -293,6 +297,11 @@ def _check_may_change(schedule: Schedule, etag: str) -> None:
             f"schedule {schedule.schedule_id!r} has changed since it was read: etag {schedule.etag!r}, not {etag!r}; "
             "read it again, and change what it is now",
         )
+
+
+def _check_zone(schedule: Schedule) -> None:
+    if fault := fault_of_zone(schedule):
+        raise NotPossible("ZONE_UNKNOWN", fault)
 
 
 def _faults_of_id(schedule_id: str) -> Iterator[FieldViolation]:

@@ -229,9 +229,16 @@ def run_ended(schedule: Schedule, run: Run, now: int) -> Schedule:
     return schedule
 
 
+def fault_of_zone(schedule: Schedule) -> str:
+    """Why nothing of it can be due where the machine does not know its zone any more, else empty."""
+    if not (zone := schedule.spec.timetable.unknown_zone):
+        return ""
+    return f"the zone {zone!r} is not known on this machine, so nothing is due; install its tzdata, or choose another"
+
+
 def coming(schedule: Schedule, count: int) -> tuple[Occurrence, ...]:
     """The next occurrences, as things stand."""
-    if schedule.next_at is None:
+    if schedule.next_at is None or fault_of_zone(schedule):
         return ()
     left = schedule.spec.max_runs - schedule.runs_made - schedule.queued if schedule.spec.max_runs else count
     return tuple(islice(schedule.spec.timetable.after(schedule.next_at - 1), min(count, left)))

@@ -94,6 +94,13 @@ class Timetable:
             return iter(())
         return takewhile(lambda occurrence: occurrence.at < end, self.when.after(begin))
 
+    @property
+    def unknown_zone(self) -> str:
+        """The name of its zone where the machine does not know it any more: what is due cannot be found then."""
+        if isinstance(self.when, Cron) and not zones.is_known(self.when.timezone):
+            return self.when.timezone
+        return ""
+
     def between(self, start: int, end: int, limit: int) -> tuple[Occurrence, ...]:
         """The first `limit` from `start`, included, to `end`, not included."""
         within = takewhile(lambda occurrence: occurrence.at < end, self.after(start - 1))

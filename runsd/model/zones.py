@@ -27,6 +27,15 @@ def zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+def is_known(name: str) -> bool:
+    """Whether the machine has it now: one that was checked once may be gone since."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
 def moment_of(utc: datetime) -> int:
     return (utc - _EPOCH) // _MICROSECOND
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runsd_client import AsyncRunsClient
+from runsd_client import AsyncRunsClient, PreconditionError
 
 from tests.integration.daemon import Daemon
 from tests.integration.test_schedules import made_by
@@ -104,5 +104,26 @@ async def test_one_that_cannot_be_planned_holds_up_no_other(daemon: Daemon) -> N
         daemon.start()
         await client.schedules.create("well", "task:quick", every=1)
         await made_by(client, "well", 2)
+        await check_lost(client)
     assert daemon.said("schedule cannot be planned")
+    assert not daemon.said("request failed inside runsd")
     assert daemon.stop() == 0
+
+
+async def check_lost(client: AsyncRunsClient) -> None:
+    """It is shown, and says what is wrong; what needs its zone is refused, what does not is done."""
+    listed = {schedule.schedule_id: schedule for schedule in (await client.schedules.list()).data}
+    for lost in (listed["lost"], await client.schedules.get("lost")):
+        assert (lost.next, [problem.key for problem in lost.problems]) == ((), ["timezone"])
+        assert "'Europe/Nowhere' is not known on this machine" in lost.problems[0].message
+    assert not listed["well"].problems
+    with pytest.raises(PreconditionError, match="not known on this machine"):
+        await client.schedules.preview(schedule_id="lost")
+    with pytest.raises(PreconditionError, match="not known on this machine"):
+        await client.schedules.backfill("lost", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    assert (await client.schedules.pause("lost")).paused
+    with pytest.raises(PreconditionError, match="not known on this machine"):
+        await client.schedules.resume("lost")
+    assert (await client.schedules.trigger("lost")).run.schedule_id == "lost"
+    mended = await client.schedules.update("lost", timezone="Europe/Stockholm")
+    assert mended.problems == () and (await client.schedules.resume("lost")).next

@@ -258,6 +258,18 @@ def test_list_shows_how_schedules_stand(daemon: FakeDaemon) -> None:
     assert [s["schedule_id"] for s in value(schedules("list", "--all", "--limit", "1", "--json"))["data"]] == [*"abc"]
 
 
+def test_a_zone_that_the_machine_does_not_know_is_a_state(daemon: FakeDaemon) -> None:
+    schedules("create", "a", "task:a", "--cron", "30 2 * * *")
+    lost = daemon.state.schedules["a"]
+    del lost.next[:]
+    lost.problems.append(definitions_pb2.DefinitionProblem(key="timezone", message="is not known"))
+    listed = schedules("list")
+    assert listed.stdout.rstrip().endswith("zone unknown")
+    assert listed.stderr == "runs: a: timezone: is not known\n"
+    lost.source = "runs.toml"
+    assert "zone unknown, declared" in schedules("get", "a").stdout
+
+
 @pytest.mark.usefixtures("moved")
 def test_get_shows_all_that_is_known(daemon: FakeDaemon) -> None:
     options = ["--timezone", "Europe/Stockholm", "--config", '{"n": 1}', "--max-staleness", "1d", "--retries", "0"]

@@ -43,9 +43,11 @@ def utc_text(moment: datetime) -> str:
 
 def state_text(schedule: Schedule) -> str:
     """Where a declaration is broken, the one before it is in force."""
-    words = ["paused" if schedule.paused else "active" if schedule.next else "over"]
+    lost = [problem for problem in schedule.problems if problem.key == "timezone"]
+    is_broken = len(lost) < len(schedule.problems)
+    words = ["paused" if schedule.paused else "zone unknown" if lost else "active" if schedule.next else "over"]
     if schedule.source:
-        words.append("declaration broken" if schedule.problems else "declared")
+        words.append("declaration broken" if is_broken else "declared")
     return ", ".join(words)
 
 

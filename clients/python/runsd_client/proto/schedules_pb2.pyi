@@ -437,7 +437,9 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.DefinitionProblem]:
-        """What is wrong with its declaration, which is not in force then. Only of declared ones."""
+        """What is wrong: with its declaration, which is not in force then, or with a zone that the machine does not
+        know any more, for which nothing is due.
+        """
 
     def __init__(
         self,

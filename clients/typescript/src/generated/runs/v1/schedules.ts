@@ -234,7 +234,10 @@ export interface Schedule {
   skipped: number;
   /** The latest of them, newest first, at most ten. Left empty in lists. */
   skips: SkippedOccurrences[];
-  /** What is wrong with its declaration, which is not in force then. Only of declared ones. */
+  /**
+   * What is wrong: with its declaration, which is not in force then, or with a zone that the machine does not
+   * know any more, for which nothing is due.
+   */
   problems: DefinitionProblem[];
 }
 
