@@ -131,8 +131,11 @@ class Schedules(schedules_pb2_grpc.SchedulesServicer):
         return schedules_pb2.BackfillScheduleResponse(data=data)
 
     def _problems(self, schedule: Schedule) -> tuple[Problem, ...]:
-        declared = self._engine.catalog.project(schedule.project).schedules.get(schedule.schedule_id)
-        found = declared.problems if declared is not None and schedule.source else ()
+        project = self._engine.catalog.project(schedule.project)
+        declared = project.schedules.get(schedule.schedule_id)
+        # Not declared any more, or in a module that cannot be read.
+        found = project.unread if declared is None else declared.problems
+        found = found if schedule.source else ()
         fault = fault_of_zone(schedule)
         return (*found, Problem(schedule.source, "timezone", fault)) if fault else found
 

@@ -146,8 +146,16 @@ def test_a_broken_declaration_leaves_it_as_it_was(project: Path, client: RunsCli
 
 def test_those_of_a_broken_module_stay(project: Path, client: RunsClient) -> None:
     (project / "jobs.py").write_text("import no_such_module\n")
+    problems = client.reload().problems
+    broken = client.schedules.get("every-second")
+    assert (broken.source, broken.problems) == ("jobs", problems)
+    assert "no_such_module" in problems[0].message
+    assert client.schedules.get("nightly").problems == (), "it is declared elsewhere"
+    by_hand = client.schedules.create("by-hand", "task:copy", every=3600, input={}).schedule
+    assert by_hand.problems == ()
+    (project / "jobs.py").write_text(JOBS)
     client.reload()
-    assert client.schedules.get("every-second").source == "jobs"
+    assert client.schedules.get("every-second").problems == ()
 
 
 def test_an_id_that_was_created_is_not_taken_over(project: Path, client: RunsClient) -> None:

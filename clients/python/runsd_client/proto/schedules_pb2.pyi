@@ -437,8 +437,8 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.DefinitionProblem]:
-        """What is wrong: with its declaration, which is not in force then, or with a zone that the machine does not
-        know any more, for which nothing is due.
+        """What is wrong: with its declaration, or the module that has it, which is not in force then; or with a zone that
+        the machine does not know any more, so that nothing is due.
         """
 
     def __init__(

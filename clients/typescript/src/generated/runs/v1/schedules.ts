@@ -235,8 +235,8 @@ export interface Schedule {
   /** The latest of them, newest first, at most ten. Left empty in lists. */
   skips: SkippedOccurrences[];
   /**
-   * What is wrong: with its declaration, which is not in force then, or with a zone that the machine does not
-   * know any more, for which nothing is due.
+   * What is wrong: with its declaration, or the module that has it, which is not in force then; or with a zone that
+   * the machine does not know any more, so that nothing is due.
    */
   problems: DefinitionProblem[];
 }
