@@ -15,6 +15,8 @@ from runsd_client import (
     RunsClient,
     RunStatus,
 )
+from runsd_client.commands.app import app
+from typer.testing import CliRunner
 
 from tests.integration.daemon import Daemon
 
@@ -142,6 +144,25 @@ def test_a_broken_declaration_leaves_it_as_it_was(project: Path, client: RunsCli
     assert problem.key == 'schedules."nightly".cron' and "25" in problem.message
     nightly = client.schedules.get("nightly")
     assert nightly.spec.cron == "30 2 * * *" and nightly.problems == (problem,)
+
+
+def test_the_command_tells_of_those_that_were_never_in_force(
+    daemon: Daemon, project: Path, client: RunsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNSD_ADDRESS", daemon.address)
+    assert CliRunner().invoke(app, ["schedules", "list"]).stderr == ""
+    broken = NIGHTLY.replace("30 2 * * *", "30 25 * * *")
+    declare(project, broken + broken.replace("nightly", "never"))
+    client.reload()
+    listed = CliRunner().invoke(app, ["schedules", "list"])
+    assert "nightly " in listed.stdout and "never" not in listed.stdout
+    of_nightly, of_never = listed.stderr.splitlines()
+    assert of_nightly.startswith("runs: nightly: ") and 'schedules."nightly".cron: the hour field' in of_nightly
+    assert of_never.startswith("runs: not all schedules are in force: ") and 'schedules."never".cron: ' in of_never
+    assert not any("not all targets" in line for line in CliRunner().invoke(app, ["targets"]).stderr.splitlines())
+    (project / "jobs.py").write_text("import no_such_module\n")
+    client.reload()
+    assert "no_such_module" in CliRunner().invoke(app, ["schedules", "list"]).stderr
 
 
 def test_those_of_a_broken_module_stay(project: Path, client: RunsClient) -> None:

@@ -13,6 +13,9 @@ from runsd_client.commands.formats import show_targets
 from runsd_client.commands.terminal import Screen
 from runsd_client.values import ReloadAnswer
 
+# Where the problems of schedules are.
+_OF_SCHEDULES = ("schedules.", "@schedule(")
+
 
 def targets(
     address: options.Address = None,
@@ -31,7 +34,8 @@ def targets(
         for problem in target.problems:
             screen.error(f"{target.target}: {problem}")
     for problem in found.problems:
-        screen.error(f"not all targets are known: {problem}")
+        is_of_schedule = problem.key.startswith(_OF_SCHEDULES)
+        screen.error(str(problem) if is_of_schedule else f"not all targets are known: {problem}")
 
 
 def reload(

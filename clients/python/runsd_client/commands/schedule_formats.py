@@ -9,7 +9,7 @@ from runsd_client.commands.terminal import Screen
 from runsd_client.commands.times import age, interval
 from runsd_client.documents import display_json
 from runsd_client.schedule_values import Occurrence, Schedule, ScheduleHealth, ScheduleSpec, SkippedOccurrences
-from runsd_client.values import rfc3339
+from runsd_client.values import DefinitionProblem, rfc3339
 
 HEALTH_STYLES = {ScheduleHealth.HEALTHY: "green", ScheduleHealth.STALE: "yellow", ScheduleHealth.FAILING: "red"}
 _COLUMNS = (
@@ -77,6 +77,16 @@ def show_schedules(screen: Screen, schedules: tuple[Schedule, ...]) -> None:
 def show_problems(screen: Screen, schedule: Schedule) -> None:
     for problem in schedule.problems:
         screen.error(f"{schedule.schedule_id}: {problem}")
+
+
+def show_further_problems(
+    screen: Screen, schedules: tuple[Schedule, ...], problems: tuple[DefinitionProblem, ...]
+) -> None:
+    """Those of a project that are of none of the schedules: of modules, and of what was never in force."""
+    said = {problem for schedule in schedules for problem in schedule.problems}
+    for problem in problems:
+        if problem not in said:
+            screen.error(f"not all schedules are in force: {problem}")
 
 
 def _moment(screen: Screen, moment: datetime | None, now: datetime) -> str:

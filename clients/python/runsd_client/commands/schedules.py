@@ -9,7 +9,13 @@ import typer
 
 from runsd_client.commands import options, schedule_changes, schedule_times
 from runsd_client.commands.connection import connect
-from runsd_client.commands.schedule_formats import in_brackets, next_text, show_schedule, show_schedules
+from runsd_client.commands.schedule_formats import (
+    in_brackets,
+    next_text,
+    show_further_problems,
+    show_schedule,
+    show_schedules,
+)
 from runsd_client.commands.start import AnswerAsJson, after_creation
 from runsd_client.commands.terminal import Screen
 from runsd_client.schedule_values import Schedule
@@ -27,7 +33,7 @@ def list_schedules(
     """List schedules by id.
 
     The state is active, paused or over (nothing is due any more), and says which are declared in the
-    project. What is wrong with a declaration is said below.
+    project. What is wrong with a declaration is said below, also of one that was never in force.
     """
     screen = Screen()
     with connect(address, project, screen) as client:
@@ -35,10 +41,12 @@ def list_schedules(
             page = Page(tuple(client.schedules.list_all(limit=limit)), PageInfo())
         else:
             page = client.schedules.list(limit=limit, page_token=page_token)
+        problems = () if as_json else client.definitions().problems
     if as_json:
         screen.json(page.to_dict())
         return
     show_schedules(screen, page.data)
+    show_further_problems(screen, page.data, problems)
     if page.page_info.next:
         screen.note(f"there are more: --page-token {page.page_info.next}, or --all")
 
