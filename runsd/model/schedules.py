@@ -33,7 +33,16 @@ MAX_RUNS = 10**12
 MAX_QUEUED = 1000
 
 
-class ConcurrencyPolicy(Enum):
+class _InAnyCase(Enum):
+    """By a value that may be written in any case."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        written = str(value).casefold()
+        return next((member for member in cls if member.value.casefold() == written), None)
+
+
+class ConcurrencyPolicy(_InAnyCase):
     """What becomes of an occurrence while runs of its schedule have not ended."""
 
     ALLOW = "Allow"
@@ -42,7 +51,7 @@ class ConcurrencyPolicy(Enum):
     QUEUE = "Queue"
 
 
-class CatchUp(Enum):
+class CatchUp(_InAnyCase):
     """Which missed occurrences are made up for."""
 
     NONE = "none"

@@ -7,7 +7,7 @@ every field at fault.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar
@@ -186,15 +186,16 @@ def _aware(moment: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _EnumNumbers:
-    """The wire's numbers of a string enum."""
+    """The wire's numbers of a string enum, by its values in any case; `spelled` is how they are shown."""
 
     numbers: Mapping[Any, int]
+    spelled: Callable[[str], str] = str
 
     def number(self, value: str) -> int:
         try:
-            return self.numbers[value]
+            return self.numbers[str(value).lower()]
         except KeyError:
-            allowed = ", ".join(str(name) for name in self.numbers if self.numbers[name])
+            allowed = ", ".join(self.spelled(str(name)) for name in self.numbers if self.numbers[name])
             raise ValueError(f"{value!r} is not one of {allowed}") from None
 
 
@@ -202,7 +203,7 @@ _STATUSES = _EnumNumbers(STATUS_NUMBERS)
 _ENUMS: Mapping[str, _EnumNumbers] = {
     "kind": _EnumNumbers(KIND_NUMBERS),
     "trigger_kind": _EnumNumbers(TRIGGER_KIND_NUMBERS),
-    "concurrency_policy": _EnumNumbers(POLICY_NUMBERS),
+    "concurrency_policy": _EnumNumbers(POLICY_NUMBERS, str.capitalize),
     "catch_up": _EnumNumbers(CATCH_UP_NUMBERS),
 }
 _DURATIONS = frozenset({"every_seconds", "catch_up_window_seconds", "jitter_seconds", "max_staleness_seconds"})

@@ -118,8 +118,6 @@ def _change(
     message: schedules_pb2.ScheduleSpec | schedules_pb2.Timetable, values: Mapping[str, Any], path: str
 ) -> Iterator[FieldViolation]:
     named = {_WIRE_NAMES.get(name, name): value for name, value in values.items()}
-    if isinstance(policy := named.get("concurrency_policy"), str):
-        named["concurrency_policy"] = policy.lower()  # runs.toml has Forbid
     clear: Callable[[Any], None] = message.ClearField
     for name in named:
         clear(name if name in message.DESCRIPTOR.fields_by_name else f"{name}_json")

@@ -186,7 +186,7 @@ function changedPolicies(fields: Fields, spec: ScheduleSpec, changes: ScheduleCh
     concurrency_policy: changed(concurrencyPolicy, spec.concurrency_policy, (value) =>
       fields.named("spec.concurrency_policy", inLowerCase(value), POLICIES),
     ),
-    catch_up: changed(catchUp, spec.catch_up, (value) => fields.named("spec.catch_up", value, CATCH_UPS)),
+    catch_up: changed(catchUp, spec.catch_up, (value) => fields.named("spec.catch_up", inLowerCase(value), CATCH_UPS)),
     catch_up_window_seconds: changed(catchUpWindowSeconds, spec.catch_up_window_seconds, (value) =>
       fields.number("spec.catch_up_window_seconds", value, undefined),
     ),

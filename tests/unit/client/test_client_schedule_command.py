@@ -145,7 +145,7 @@ def test_a_zone_that_only_the_daemon_knows() -> None:
 def test_create_sends_what_was_typed(daemon: FakeDaemon) -> None:
     options = ["--cron", "30 2 * * *", "--timezone", "Europe/Stockholm", "--end-at", "2028-01-01", "--paused"]
     options += ["--input", '{"n": 1}', "--metadata", '{"team": "a"}', "--timeout", "5", "--retries", "0"]
-    options += ["--concurrency-policy", "forbid", "--catch-up", "all", "--catch-up-window", "2h", "--jitter", "30s"]
+    options += ["--concurrency-policy", "Forbid", "--catch-up", "All", "--catch-up-window", "2h", "--jitter", "30s"]
     options += ["--max-runs", "3", "--max-staleness", "2d", "--priority", "7", "--run-name", "N", "--description", "D"]
     result = schedules("create", "nightly", "task:a", *options)
     assert (result.exit_code, result.stdout) == (0, "nightly created, paused\n"), result.output
@@ -273,6 +273,7 @@ def test_a_zone_that_the_machine_does_not_know_is_a_state(daemon: FakeDaemon) ->
 @pytest.mark.usefixtures("moved")
 def test_get_shows_all_that_is_known(daemon: FakeDaemon) -> None:
     options = ["--timezone", "Europe/Stockholm", "--config", '{"n": 1}', "--max-staleness", "1d", "--retries", "0"]
+    options += ["--concurrency-policy", "forbid"]
     schedules("create", "a", "task:a", "--cron", "30 2 * * *", *options)
     schedule = daemon.state.schedules["a"]
     del schedule.next[:]
@@ -303,7 +304,7 @@ def test_get_shows_all_that_is_known(daemon: FakeDaemon) -> None:
         ["skipped", "at least 3 from 2027-03-20 01:30:00Z to 2027-03-22 01:30:00Z: missed"],
         ["config", '{"n": 1}'],
         ["backoff_limit", "0"],
-        ["concurrency_policy", "unspecified"],
+        ["concurrency_policy", "Forbid"],
         ["catch_up", "unspecified"],
         ["max_staleness", "1d"],
         ["etag", "1"],

@@ -74,7 +74,7 @@ def test_every_key(tmp_path: Path) -> None:
         timeout_seconds = 60
         backoff_limit = 0
         concurrency_policy = "Queue"
-        catch_up = "all"
+        catch_up = "ALL"
         catch_up_window = "7d"
         max_staleness_seconds = "26h"
         """,
@@ -171,8 +171,8 @@ NO_OFFSET = "has no offset from UTC; write {0}Z for UTC, or an offset as in {0}+
         ('every = "1h"\ntimeout_seconds = "soon"', "timeout_seconds: 'soon' is no duration"),
         ('every = "1h"\nbackoff_limit = -1', "backoff_limit: expected an integer from 0 to 1000, found the integer -1"),
         (
-            'every = "1h"\nconcurrency_policy = "forbid"',
-            "concurrency_policy: expected one of 'Allow', 'Forbid', 'Replace', 'Queue', found the string 'forbid'",
+            'every = "1h"\nconcurrency_policy = "forbidden"',
+            "concurrency_policy: expected one of 'Allow', 'Forbid', 'Replace', 'Queue', found the string 'forbidden'",
         ),
         ('every = "1h"\ncatch_up = true', "catch_up: expected one of 'none', 'latest', 'all', found the boolean true"),
         ('every = "1h"\ncatch_up_window = "400d"', "catch_up_window: must be from 0 to 31622400, not 34560000"),
@@ -265,7 +265,7 @@ def test_decorators(tmp_path: Path) -> None:
         @task("below")
         @schedule("by-the-hour", every=timedelta(hours=1), anchor=datetime(2027, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo")),
                   jitter=timedelta(minutes=1), timeout_seconds=timedelta(seconds=30), catch_up_window="2h")
-        @schedule("once", at="2027-03-01T09:00:00Z", name="Once", concurrency_policy="Forbid", priority=2)
+        @schedule("once", at="2027-03-01T09:00:00Z", name="Once", concurrency_policy="forbid", priority=2)
         def below(ctx): ...
 
         @schedule("second", target="workflow:two", every=60)

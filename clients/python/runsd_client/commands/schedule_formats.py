@@ -132,6 +132,8 @@ def _show_spec(screen: Screen, spec: ScheduleSpec) -> None:
             continue
         if name.endswith(_SECONDS):
             name, value = name.removesuffix(_SECONDS), interval(value)
+        elif name == "concurrency_policy":
+            value = value.capitalize()
         _field(screen, name, value if isinstance(value, str) else display_json(value), _catch_up_window(name, spec))
 
 

@@ -49,7 +49,7 @@ Concurrency = Annotated[
     typer.Option(
         "--concurrency-policy",
         metavar="POLICY",
-        help="While its runs have not ended: allow another (as it is unless given), forbid, replace, or queue.",
+        help="While its runs have not ended: Allow another (as it is unless given), Forbid, Replace, or Queue.",
     ),
 ]
 CatchUp = Annotated[
