@@ -9,7 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, tzinfo
     from typing import Any, Literal, TypeVar, overload
 
     from runsd.sdk.workflow import Duration, Retry, WorkflowContext
@@ -94,7 +94,7 @@ if TYPE_CHECKING:
         *,
         target: str | None = None,
         cron: str | None = None,
-        timezone: str | None = None,
+        timezone: tzinfo | str | None = None,
         at: datetime | str | None = None,
         every: Duration | None = None,
         anchor: datetime | str | None = None,
@@ -139,7 +139,8 @@ else:  # without `typing`, whose import costs as much as the rest of this packag
 
         `@schedule(cron="30 2 * * *")` takes its id; `@schedule("nightly", …)` sets another, so that a function may
         have several. The options are those of a schedule in `runs.toml`; moments are datetimes with a time zone, or
-        RFC 3339 texts. `target` is needed only where the function is several tasks or workflows, or none.
+        RFC 3339 texts; a time zone is its name or a ZoneInfo. `target` is needed only where the function is several
+        tasks or workflows, or none.
         """
         return _decorator("schedule", id, options)
 

@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import date, timedelta
+from datetime import date, timedelta, tzinfo
 from inspect import iscoroutinefunction, signature
 
 from runsd.sdk.callables import NoSuchCallable, find, import_module, put_first_on_path
@@ -129,6 +129,8 @@ def _plain(value: object) -> object:
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, tzinfo):
+        return str(value)  # a ZoneInfo's is its name
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 

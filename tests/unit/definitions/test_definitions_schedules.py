@@ -265,6 +265,7 @@ def test_decorators(tmp_path: Path) -> None:
         @task("below")
         @schedule("by-the-hour", every=timedelta(hours=1), anchor=datetime(2027, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo")),
                   jitter=timedelta(minutes=1), timeout_seconds=timedelta(seconds=30), catch_up_window="2h")
+        @schedule("by-object", cron="0 9 * * *", timezone=ZoneInfo("Asia/Tokyo"))
         @schedule("once", at="2027-03-01T09:00:00Z", name="Once", concurrency_policy="forbid", priority=2)
         def below(ctx): ...
 
@@ -280,6 +281,7 @@ def test_decorators(tmp_path: Path) -> None:
     assert loaded.all_problems() == ()
     specs: dict[str, Any] = {id: schedule.spec for id, schedule in loaded.schedules.items()}
     assert {id: spec.target for id, spec in specs.items()} == {
+        "by-object": "task:below",
         "by-the-hour": "task:below",
         "once": "task:below",
         "one": "task:one",
@@ -288,6 +290,7 @@ def test_decorators(tmp_path: Path) -> None:
     }
     assert specs["sync-data"].timetable == Timetable(Cron("30 2 * * *", "Europe/Stockholm"))
     assert specs["sync-data"].input_json == '{"a":[1,null]}'
+    assert specs["by-object"].timetable == Timetable(Cron("0 9 * * *", "Asia/Tokyo"))
     hourly = specs["by-the-hour"]
     assert hourly.timetable == Timetable(Every(3_600_000_000, micros(2026, 12, 31, 15)))
     assert (hourly.jitter_seconds, hourly.timeout_seconds, hourly.catch_up_window_seconds) == (60, 30, 7200)
@@ -298,6 +301,10 @@ def test_decorators(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
+        (
+            "@schedule('s', cron='0 9 * * *', timezone=timezone(timedelta(hours=1)))\n@task\ndef f(ctx): ...",
+            "@schedule(\"s\").timezone: 'UTC+01:00' is no time zone; write it as in Europe/Stockholm",
+        ),
         ("@schedule\n@task\ndef f(ctx): ...", '@schedule("f").cron: missing; give one of cron, at and every'),
         (
             "@schedule(every=5)\ndef some_function(ctx): ...",
