@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import runs_pb2
 
-from runsd.api.conversion import KINDS_BY_NUMBER, STATUSES_BY_NUMBER
+from runsd.api.conversion import KINDS, KINDS_BY_NUMBER, STATUSES, STATUSES_BY_NUMBER
 from runsd.model.documents import checked_object
 from runsd.model.errors import FieldViolation, InvalidRequest
 from runsd.model.times import MICROSECONDS
@@ -40,6 +42,11 @@ def wait_seconds(seconds: float) -> float | None:
     return seconds or None
 
 
+def choices(numbers: Mapping[Any, int]) -> str:
+    """What a number on the wire may be, of an enum's members."""
+    return "give " + ", ".join(f"{number} for {member.value}" for member, number in numbers.items())
+
+
 def moment_of(value: Timestamp, field: str) -> int:
     """Microseconds. Raises InvalidRequest for what protobuf does not define."""
     if not (MIN_SECONDS <= value.seconds <= MAX_SECONDS and 0 <= value.nanos < 10**9):
@@ -50,12 +57,12 @@ def moment_of(value: Timestamp, field: str) -> int:
 
 def run_filter(request: runs_pb2.ListRunsRequest, project: str) -> RunFilter:
     faults = [
-        FieldViolation("statuses", f"{number} is no status")
+        FieldViolation("statuses", f"{number} is no status; {choices(STATUSES)}")
         for number in request.statuses
         if number not in STATUSES_BY_NUMBER
     ]
     if request.kind not in (*KINDS_BY_NUMBER, 0):
-        faults.append(FieldViolation("kind", f"{request.kind} is no kind"))
+        faults.append(FieldViolation("kind", f"{request.kind} is no kind; {choices(KINDS)}"))
     if request.metadata_json:
         try:
             checked_object(request.metadata_json, MAX_FILTER_BYTES)

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import schedules_pb2
 
 from runsd.api.conversion import problem_message, timestamp
-from runsd.api.requests import moment_of
+from runsd.api.requests import choices, moment_of
 from runsd.model.errors import FieldViolation, InvalidRequest
 from runsd.model.occurrences import Skipped
 from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Health, Schedule, ScheduleSpec, coming
@@ -60,9 +60,11 @@ def spec_of(message: schedules_pb2.ScheduleSpec) -> ScheduleSpec:
     """What is of the model to check is not checked. Raises InvalidRequest."""
     faults = []
     if message.concurrency_policy not in _POLICIES_BY_NUMBER:
-        faults.append(FieldViolation("spec.concurrency_policy", f"{message.concurrency_policy} is no policy"))
+        text = f"{message.concurrency_policy} is no policy; {choices(POLICIES)}"
+        faults.append(FieldViolation("spec.concurrency_policy", text))
     if message.catch_up not in _CATCH_UPS_BY_NUMBER:
-        faults.append(FieldViolation("spec.catch_up", f"{message.catch_up} is no way to catch up"))
+        text = f"{message.catch_up} is no way to catch up; {choices(CATCH_UPS)}"
+        faults.append(FieldViolation("spec.catch_up", text))
     try:
         when = timetable_of(message.timetable, "spec.timetable")
     except InvalidRequest as error:

@@ -97,6 +97,16 @@ def test_what_is_refused_is_named_as_it_was_typed(arguments: list[str], said: st
     assert said in refused(*arguments)
 
 
+def test_taking_away_when_it_is_due() -> None:
+    schedules("create", "unset", "task:echo", "--every", "1h", "--priority", "2")
+    assert "--unset every: without --every nothing says when it is due; give --cron, --every or --at" in refused(
+        "update", "unset", "--unset", "every", "--unset", "priority"
+    )
+    assert schedules("update", "unset", "--unset", "cron", "--unset", "priority").startswith("unset updated, next ")
+    assert schedules("update", "unset", "--unset", "every", "--cron", "0 0 * * *").startswith("unset updated, next ")
+    schedules("delete", "unset")
+
+
 def test_a_schedule_by_the_command() -> None:
     made = ["nightly", "task:echo", "--cron", "30 2 * * *", "--timezone", "Europe/Stockholm", "--input", '{"n": 1}']
     assert schedules("create", *made).startswith("nightly created, next ")

@@ -269,6 +269,18 @@ async def test_every_fault_is_named_at_once(client: AsyncRunsClient) -> None:
         await client.schedules.trigger("seconds", run_name="x" * 201)
 
 
+def test_a_number_that_names_nothing_is_told_what_would(daemon: Daemon) -> None:
+    spec = schedules_pb2.ScheduleSpec(target="task:quick", concurrency_policy=99, catch_up=98)  # type: ignore[arg-type]
+    spec.timetable.every_seconds = 60
+    request = schedules_pb2.CreateScheduleRequest(schedule_id="x", spec=spec)
+    with grpc.insecure_channel(daemon.address) as channel, pytest.raises(grpc.RpcError) as refused:
+        schedules_pb2_grpc.SchedulesStub(channel).CreateSchedule(request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    said = str(refused.value.details())
+    assert "99 is no policy; give 1 for Allow, 2 for Forbid, 3 for Replace, 4 for Queue" in said
+    assert "98 is no way to catch up; give 1 for none, 2 for latest, 3 for all" in said
+
+
 YEAR_1 = Timestamp(seconds=-62_135_596_800)
 YEAR_9999 = Timestamp(seconds=253_402_300_799)
 

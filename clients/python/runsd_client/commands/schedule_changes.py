@@ -5,7 +5,7 @@ Their many options are taken from the context, by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -18,6 +18,10 @@ from runsd_client.commands.schedule_formats import next_text
 from runsd_client.commands.schedule_options import option_of, read_options, typed_options
 from runsd_client.commands.start import Target
 from runsd_client.commands.terminal import Screen
+from runsd_client.schedule_values import ScheduleSpec
+
+# Of which a schedule has one.
+_WAYS = frozenset({"cron", "every", "at"})
 
 
 def create(
@@ -119,6 +123,8 @@ def update(
         raise typer.BadParameter("nothing to change; say what, such as --cron '30 2 * * *'", param_hint="SCHEDULE")
     screen = Screen()
     with connect(address, project, screen) as client:
+        if _WAYS.intersection(taken_away) and all(typed[way] is None for way in _WAYS):
+            _check_stays_due(client.schedules.get(schedule_id).spec, taken_away)
         moments = MomentReader(client, lambda: timezone or client.schedules.get(schedule_id).spec.timezone)
         changes = {**dict.fromkeys(taken_away), **read_options(typed, moments)}
         schedule = client.schedules.update(schedule_id, etag=etag, **changes)  # type: ignore[arg-type]
@@ -126,6 +132,15 @@ def update(
         screen.json(schedule.to_dict())
     else:
         screen.line((schedule_id, "bold"), ("updated,", ""), (next_text(schedule), "dim"))
+
+
+def _check_stays_due(spec: ScheduleSpec, taken_away: Sequence[str]) -> None:
+    way = "cron" if spec.cron else "at" if spec.at else "every"
+    if way in taken_away:
+        raise typer.BadParameter(
+            f"without --{way} nothing says when it is due; give --cron, --every or --at, which takes its place",
+            param_hint=f"--unset {way}",
+        )
 
 
 def _known(option: str, typed: Mapping[str, object]) -> str:
