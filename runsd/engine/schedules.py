@@ -234,10 +234,11 @@ def _put(
     source: str = "",
     *,
     paused: bool = False,
+    reason: str = "",
 ) -> StoredSchedule:
     """A new schedule, or one in place of a deleted one of the same name, whose occurrences stay decided."""
     now = wall_now()
-    fresh = replace(created(project, schedule_id, spec, now, source), is_paused=paused)
+    fresh = replace(created(project, schedule_id, spec, now, source), is_paused=paused, pause_reason=reason)
     if paused:
         fresh = replace(fresh, stale_at=None)
     if stored is None:
@@ -252,12 +253,17 @@ def _deleted(schedule: Schedule) -> Schedule:
 
 
 def _declaring(project: str, schedule_id: str, spec: ScheduleSpec, source: str) -> Callable[[Transaction], bool]:
-    """False when a schedule of this id was created through the service."""
+    """False when a schedule of this id was created through the service.
+
+    One that was paused when its declaration went comes back paused: it may have gone by a mistake, or for a moment.
+    """
 
     def change(transaction: Transaction) -> bool:
         stored = schedule_changes.find(transaction, project, schedule_id)
         if stored is None or stored.schedule.is_deleted:
-            _put(transaction, stored, project, schedule_id, spec, source)
+            was = stored.schedule if stored is not None and stored.schedule.source else None
+            paused, reason = (was.is_paused, was.pause_reason) if was else (False, "")
+            _put(transaction, stored, project, schedule_id, spec, source, paused=paused, reason=reason)
             return True
         schedule = stored.schedule
         if not schedule.source:

@@ -135,7 +135,27 @@ def test_reload_changes_removes_and_brings_back(daemon: Daemon, project: Path, c
         client.schedules.get("nightly")
     declare(project, NIGHTLY)
     client.reload()
+    back = client.schedules.get("nightly")
+    assert (back.paused, back.pause_reason, back.next) == (True, "maintenance", ()), "also where it was not declared"
+    assert client.schedules.resume("nightly").next
+    declare(project, "")
+    client.reload()
+    declare(project, NIGHTLY)
+    client.reload()
     assert not client.schedules.get("nightly").paused
+
+
+def test_a_pause_is_not_that_of_another_schedule_of_the_name(project: Path, client: RunsClient) -> None:
+    """A person deletes one and makes another; the project declares one where a person's was."""
+    client.schedules.create("weekly", "task:copy", every=3600, input={}, paused=True)
+    client.schedules.delete("weekly")
+    declare(project, NIGHTLY.replace("nightly", "weekly"))
+    client.reload()
+    assert not client.schedules.get("weekly").paused
+    client.schedules.pause("weekly", reason="declared")
+    declare(project, "")
+    client.reload()
+    assert not client.schedules.create("weekly", "task:copy", every=3600, input={}).schedule.paused
 
 
 def test_a_broken_declaration_leaves_it_as_it_was(project: Path, client: RunsClient) -> None:
