@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from runsd.definitions.schemas import violations
+from runsd.engine.record_sizes import RecordSizes
 from runsd.model.documents import checked
 from runsd.model.errors import (
     FieldViolation,
@@ -22,6 +23,7 @@ from runsd.model.errors import (
     RunsdError,
 )
 from runsd.model.events import Draft, EventType, Payload, Raw, document, encode
+from runsd.model.record_size import RecordSize
 from runsd.model.run import Run
 from runsd.model.steps import ApprovalAsked, History, Signal
 from runsd.store.store import Store
@@ -62,6 +64,7 @@ class Signals:
     def __init__(self, store: Store, payload_limit: int) -> None:
         self._store = store
         self._payload_limit = payload_limit
+        self._sizes = RecordSizes()
 
     async def send(self, run_id: str, name: str, payload_json: str, idempotency_key: str) -> Sent:
         """Raises InvalidRequest, NotFound, NotPossible, KeyReused, Overloaded, Stopping."""
@@ -72,7 +75,7 @@ class Signals:
         ]
         if faults:
             raise InvalidRequest(faults)
-        return await self._store.journal.change(_signal(run_id, name, payload_json, idempotency_key))
+        return await self._store.journal.change(_signal(run_id, name, payload_json, idempotency_key, self._sizes))
 
     async def decide(self, run_id: str, decision: Decision) -> Run:
         """Raises InvalidRequest, NotFound, NotAllowed, NotPossible, KeyReused, Overloaded, Stopping."""
@@ -102,7 +105,7 @@ def _text_faults(field: str, text: str, limit: int, *, required: bool = False) -
         yield FieldViolation(field, f"has more than the {limit} characters that are allowed")
 
 
-def _signal(run_id: str, name: str, payload_json: str, key: str) -> Callable[[Transaction], Sent]:
+def _signal(run_id: str, name: str, payload_json: str, key: str, sizes: RecordSizes) -> Callable[[Transaction], Sent]:
     def change(transaction: Transaction) -> Sent:
         stored = transaction.get(run_id)
         before = _signal_of_key(_history(transaction, stored), key) if key else None
@@ -111,8 +114,9 @@ def _signal(run_id: str, name: str, payload_json: str, key: str) -> Callable[[Tr
                 raise SentKeyReused("signal", key, run_id)
             return Sent(True, stored.run)
         _check_open(stored.run, "takes no more signals")
-        payload = {"name": name, "payload": Raw(payload_json), "idempotency_key": key}
-        return Sent(False, _tell(transaction, stored, EventType.SIGNAL, payload))
+        draft = _draft(EventType.SIGNAL, {"name": name, "payload": Raw(payload_json), "idempotency_key": key})
+        _check_room(stored.run, sizes.of(transaction, stored), draft)
+        return Sent(False, _tell(transaction, stored, draft))
 
     return change
 
@@ -151,7 +155,7 @@ def _decision(run_id: str, decision: Decision) -> Callable[[Transaction], Run]:
             "data": Raw(decision.data_json),
             "idempotency_key": decision.idempotency_key,
         }
-        return _tell(transaction, stored, EventType.APPROVAL_DECIDED, payload, approved=decision.approved)
+        return _tell(transaction, stored, _draft(EventType.APPROVAL_DECIDED, payload, approved=decision.approved))
 
     return change
 
@@ -163,6 +167,14 @@ def _history(transaction: Transaction, stored: StoredRun) -> History:
 def _check_open(run: Run, what: str) -> None:
     if run.status.is_terminal:
         raise NotPossible("RUN_ENDED", f"run {run.run_id} is {run.status.value}; it {what}")
+
+
+def _check_room(run: Run, size: RecordSize, draft: Draft) -> None:
+    """A signal that filled the record would be the end of a workflow that has done nothing wrong."""
+    size.add(draft.event_type, draft.payload_json)
+    if limit := size.limit_reached:
+        message = f"run {run.run_id} takes no such signal any more: it would fill its record, which takes {limit}"
+        raise NotPossible("RECORD_FULL", message)
 
 
 def _asked_for(history: History, name: str) -> list[ApprovalAsked]:
@@ -223,8 +235,13 @@ def _check(asked: ApprovalAsked, decision: Decision, now: int) -> None:
             raise InvalidRequest(faults)
 
 
-def _tell(transaction: Transaction, stored: StoredRun, event_type: EventType, payload: Payload, **more: bool) -> Run:
-    """Records an event that the run is woken for. Members that are unset are left out."""
+def _draft(event_type: EventType, payload: Payload, **more: bool) -> Draft:
+    """Members that are unset are left out."""
     given = {key: value for key, value in payload.items() if value} | more
+    return Draft(event_type, encode(given))
+
+
+def _tell(transaction: Transaction, stored: StoredRun, draft: Draft) -> Run:
+    """Records an event that the run is woken for."""
     transaction.wake(stored)
-    return transaction.emit(stored, [Draft(event_type, encode(given))]).run
+    return transaction.emit(stored, [draft]).run

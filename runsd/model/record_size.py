@@ -35,15 +35,18 @@ class RecordSize:
             self.characters += len(payload_json)
 
     @property
-    def fault(self) -> str:
-        """Why nothing can be added; empty while something can."""
+    def limit_reached(self) -> str:
+        """How much it holds that nothing can be added to; empty while something can."""
         if self.events >= MAX_EVENTS:
-            return _full(f"{MAX_EVENTS:,} events")
-        return _full(f"{MAX_MIB} MiB") if self.characters >= MAX_MIB * _OF_A_MIB else ""
+            return f"{MAX_EVENTS:,} events"
+        return f"{MAX_MIB} MiB" if self.characters >= MAX_MIB * _OF_A_MIB else ""
 
-
-def _full(limit: str) -> str:
-    return (
-        f"the workflow's record has the {limit} that it takes; "
-        "split its work into runs below it (`ctx.run`), each of which has a record of its own"
-    )
+    @property
+    def fault(self) -> str:
+        """Why a workflow can add nothing; empty while it can."""
+        if not (limit := self.limit_reached):
+            return ""
+        return (
+            f"the workflow's record has the {limit} that it takes; "
+            "split its work into runs below it (`ctx.run`), each of which has a record of its own"
+        )

@@ -37,6 +37,13 @@ HISTORY = (
     f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY history_of_run WHERE run_no = ? "
     f"AND event_type IN ({', '.join(map(repr, HISTORY_EVENT_TYPES))}) ORDER BY event_id"
 )
+# What counts for the limit of a record; attempts do not.
+_COUNTED = "FILTER (WHERE event_type NOT IN ('run.retrying', 'run.interrupted'))"
+HISTORY_SINCE = (
+    f"SELECT max(event_id), count(*) {_COUNTED}, sum(length(payload_json)) {_COUNTED} "
+    "FROM events INDEXED BY history_of_run WHERE run_no = ? AND event_id > ? "
+    f"AND event_type IN ({', '.join(map(repr, HISTORY_EVENT_TYPES))})"
+)
 
 
 def run_from_row(row: Row) -> Run:

@@ -24,6 +24,7 @@ from runsd.store.rows import (
     EVENT_COLUMNS,
     HISTORY,
     HISTORY_EVENT_TYPES,
+    HISTORY_SINCE,
     RUN_COLUMNS,
     event_from_row,
     run_from_row,
@@ -214,6 +215,11 @@ class Transaction:
         staged = (row for row in (*self.batch.events, *self.staged.events) if row[1] == stored.number)
         fresh = [Event(*row[2:]) for row in staged if row[3] in HISTORY_EVENT_TYPES]
         return [*(event_from_row(row) for row in rows), *fresh]
+
+    def history_since(self, stored: StoredRun, event_id: int) -> tuple[int, int, int]:
+        """The last event of it that is on disk, and how many come after `event_id`, in all and in characters."""
+        last, events, characters = self.connection.execute(HISTORY_SINCE, (stored.number, event_id)).fetchone()
+        return last or event_id, events, characters or 0
 
     def has_open_children(self, stored: StoredRun) -> bool:
         """Whether runs below it have not ended, apart from those that this batch creates."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -249,4 +251,45 @@ async def test_waiting_run_whose_definition_is_gone_fails(make_daemon: Callable[
         run = await failed(client, run_id, "target_not_found")
         assert run.error is not None and "workflow:gone" in run.error.message
         assert states(run) == {"go": "cancelled"}
+    assert daemon.stop() == 0
+
+
+NOISE = """
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+INSERT INTO events (position, run_no, event_id, event_type, payload_json, created_at)
+SELECT (SELECT max(position) FROM events) + i, run_no, (SELECT max(event_id) FROM events WHERE run_no = r.run_no) + i,
+    'signal', '{{"name":"noise","payload":"' || hex(zeroblob({size} / 2)) || '"}}', updated_at
+FROM runs r, n WHERE run_id = '{run_id}'
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "limit"), [(49_996, 0, "50,000 events"), (510, 131_072, "64 MiB")], ids=["events", "bytes"]
+)
+async def test_full_record_takes_no_more_signals(
+    make_daemon: Callable[..., Daemon], count: int, size: int, limit: str
+) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        run_id = await start(client, "signal")
+        await until_waiting(client, run_id)
+        assert not (await client.signal(run_id, "noise", "early", idempotency_key="early")).duplicate
+        await until_waiting(client, run_id, 2)
+        daemon.stop()
+        with closing(sqlite3.connect(daemon.state / "runsd.db")) as database, database:
+            database.execute(NOISE.format(count=count, size=size, run_id=run_id))
+        daemon.start()
+        await client.signal(run_id, "noise", "y" * size)
+        await until_waiting(client, run_id, 3)
+        with pytest.raises(PreconditionError, match=f"fill its record, which takes {limit}") as refused:
+            await client.signal(run_id, "go", "y" * size)
+        assert refused.value.reason == "RECORD_FULL"
+        assert (await client.signal(run_id, "noise", "early", idempotency_key="early")).duplicate, "it was taken before"
+        assert (await client.get(run_id)).status is RunStatus.WAITING
+        (last,) = (await client.events(run_id, after_event_id=count + 9)).data
+        assert last.event_type == "run.waiting", "nothing was added"
+        await client.signal(await start(client, "signal"), "go")
+        await client.cancel(run_id)
+        assert (await client.wait(run_id)).status is RunStatus.CANCELLED
     assert daemon.stop() == 0

@@ -11,6 +11,7 @@ import pytest
 
 from runsd.model import record_size
 from runsd.model.attempt import Outcome
+from runsd.model.errors import NotPossible
 from runsd.model.record_size import MAX_EVENTS
 from runsd.model.run import ErrorCode
 from runsd.sdk.workflow import Retry, WorkflowContext
@@ -108,12 +109,28 @@ async def test_signals_that_nobody_waits_for_count_too(here: Room, monkeypatch: 
 
     async def program(ctx: WorkflowContext, input: Any) -> None:
         await ctx.wait_for_signal("go")
+        await ctx.step("x", int)
 
     run_id, outcome = await execute(here, program)
     assert outcome.is_waiting
-    for number in range(40):
+    await here.signal(run_id, "go", "")
+    for number in range(37):
         await here.signal(run_id, "other", str(number))
     assert is_full(await here.execute(await here.resume(run_id), program), "40 events")
+
+
+async def test_signals_alone_do_not_end_a_run(here: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_size, "MAX_EVENTS", 40)
+
+    async def program(ctx: WorkflowContext, input: Any) -> None:
+        await ctx.wait_for_signal("go")
+
+    run_id, _ = await execute(here, program)
+    for number in range(38):
+        await here.signal(run_id, "other", str(number))
+    with pytest.raises(NotPossible, match="would fill its record, which takes 40 events"):
+        await here.signal(run_id, "other", "38")
+    assert (await here.execute(await here.resume(run_id), program)).is_waiting
 
 
 async def test_what_is_emitted_does_not_count(here: Room, monkeypatch: pytest.MonkeyPatch) -> None:

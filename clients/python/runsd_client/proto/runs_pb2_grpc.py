@@ -171,8 +171,8 @@ class RunsServicer:
 
     def SignalRun(self, request, context):
         """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-        not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
-        used for another signal. RESOURCE_EXHAUSTED: no room on disk.
+        not begun yet. FAILED_PRECONDITION when the run is terminal, or the signal would fill its record.
+        ALREADY_EXISTS: the idempotency key was used for another signal. RESOURCE_EXHAUSTED: no room on disk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,8 +67,8 @@ class RunsStub:
     """
     SignalRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.SignalRunRequest, _runs_pb2.SignalRunResponse]
     """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-    not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
-    used for another signal. RESOURCE_EXHAUSTED: no room on disk.
+    not begun yet. FAILED_PRECONDITION when the run is terminal, or the signal would fill its record.
+    ALREADY_EXISTS: the idempotency key was used for another signal. RESOURCE_EXHAUSTED: no room on disk.
     """
     DecideApproval: _grpc.UnaryUnaryMultiCallable[_runs_pb2.DecideApprovalRequest, _runs_pb2.DecideApprovalResponse]
     """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
@@ -125,8 +125,8 @@ class RunsAsyncStub(RunsStub):
     """
     SignalRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.SignalRunRequest, _runs_pb2.SignalRunResponse]  # type: ignore[assignment]
     """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-    not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
-    used for another signal. RESOURCE_EXHAUSTED: no room on disk.
+    not begun yet. FAILED_PRECONDITION when the run is terminal, or the signal would fill its record.
+    ALREADY_EXISTS: the idempotency key was used for another signal. RESOURCE_EXHAUSTED: no room on disk.
     """
     DecideApproval: _aio.UnaryUnaryMultiCallable[_runs_pb2.DecideApprovalRequest, _runs_pb2.DecideApprovalResponse]  # type: ignore[assignment]
     """Decides an approval that a run waits for, once; the same decision (`approved`, `by` and `data_json`)
@@ -228,8 +228,8 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.SignalRunResponse, _abc.Awaitable[_runs_pb2.SignalRunResponse]]:
         """Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-        not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
-        used for another signal. RESOURCE_EXHAUSTED: no room on disk.
+        not begun yet. FAILED_PRECONDITION when the run is terminal, or the signal would fill its record.
+        ALREADY_EXISTS: the idempotency key was used for another signal. RESOURCE_EXHAUSTED: no room on disk.
         """
 
     @_abc_1.abstractmethod

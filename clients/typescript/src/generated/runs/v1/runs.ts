@@ -2935,8 +2935,8 @@ export const RunsService = {
   },
   /**
    * Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-   * not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
-   * used for another signal. RESOURCE_EXHAUSTED: no room on disk.
+   * not begun yet. FAILED_PRECONDITION when the run is terminal, or the signal would fill its record.
+   * ALREADY_EXISTS: the idempotency key was used for another signal. RESOURCE_EXHAUSTED: no room on disk.
    */
   signalRun: {
     path: "/runs.v1.Runs/SignalRun" as const,
@@ -3057,8 +3057,8 @@ export interface RunsServer extends UntypedServiceImplementation {
   retryRun: handleUnaryCall<RetryRunRequest, RetryRunResponse>;
   /**
    * Sends a signal to a run. It is kept until the run waits for one of its name, also when the run has
-   * not begun yet. FAILED_PRECONDITION when the run is terminal. ALREADY_EXISTS: the idempotency key was
-   * used for another signal. RESOURCE_EXHAUSTED: no room on disk.
+   * not begun yet. FAILED_PRECONDITION when the run is terminal, or the signal would fill its record.
+   * ALREADY_EXISTS: the idempotency key was used for another signal. RESOURCE_EXHAUSTED: no room on disk.
    */
   signalRun: handleUnaryCall<SignalRunRequest, SignalRunResponse>;
   /**
