@@ -9,6 +9,11 @@ const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 const GENERATED = join(PACKAGE, "src/generated");
 // The contract, and the google.rpc messages that errors carry.
 const SOURCES = ["../../proto", "proto"];
+const TEMPLATE = readFileSync(join(PACKAGE, "buf.gen.yaml"), "utf8");
+// An update sends back what a newer daemon has in a spec. Elsewhere it would only be in the way of who reads answers.
+const KEEPING = "opt:\n      - unknownFields=true\n      - emitImportedFiles=false\n";
+const KEEPING_UNKNOWN = TEMPLATE.replace("opt:\n", KEEPING).replace(/include_\w+: true/g, "");
+const SENT_BACK = ["--path", "../../proto/runs/v1/schedules.proto", "--template", KEEPING_UNKNOWN];
 
 function filesOf(directory) {
   const entries = readdirSync(directory, { recursive: true, withFileTypes: true });
@@ -18,9 +23,14 @@ function filesOf(directory) {
 
 function generate(into) {
   for (const source of SOURCES) {
-    const options = ["generate", source, "--template", "buf.gen.yaml", "--output", into];
-    execFileSync("node_modules/.bin/buf", options, { cwd: PACKAGE, stdio: "inherit" });
+    buf(source, into, ["--template", TEMPLATE]);
   }
+  buf(SOURCES[0], into, SENT_BACK);
+}
+
+function buf(source, into, options) {
+  const all = ["generate", source, "--output", into, ...options];
+  execFileSync("node_modules/.bin/buf", all, { cwd: PACKAGE, stdio: "inherit" });
 }
 
 function isFresh(into) {

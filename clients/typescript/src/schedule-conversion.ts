@@ -1,4 +1,7 @@
-/** From the messages of schedules to values, as `conversion` does for runs. */
+/**
+ * From the messages of schedules to values, as `conversion` does for runs. What a newer daemon has in them stays in
+ * the messages, which an update sends back, and is not part of the values.
+ */
 import { Names, readMoment, readTime } from "./conversion.js";
 import { readDocument, readObject } from "./documents.js";
 import * as wire from "./generated/runs/v1/schedules.js";
@@ -9,7 +12,7 @@ export const CATCH_UPS = new Names<values.CatchUp>(wire.CatchUp, "CATCH_UP_");
 const HEALTHS = new Names<values.ScheduleHealth>(wire.ScheduleHealth, "SCHEDULE_HEALTH_");
 
 export function readSchedule(message: wire.Schedule | undefined): values.Schedule {
-  const same = message ?? wire.Schedule.create();
+  const { _unknownFields, ...same } = message ?? wire.Schedule.create();
   return {
     ...same,
     spec: readSpec(same.spec ?? wire.ScheduleSpec.create()),
@@ -24,7 +27,7 @@ export function readSchedule(message: wire.Schedule | undefined): values.Schedul
 }
 
 function readSpec(message: wire.ScheduleSpec): values.ScheduleSpec {
-  const { timetable, input_json, config_json, metadata_json, ...same } = message;
+  const { timetable, input_json, config_json, metadata_json, _unknownFields, ...same } = message;
   return {
     ...same,
     ...readTimetable(timetable ?? wire.Timetable.create()),
@@ -55,10 +58,10 @@ export function readOccurrence({ at, local, note }: wire.Occurrence): values.Occ
   return { at: readMoment(at), local, note };
 }
 
-function readSkipped(message: wire.SkippedOccurrences): values.SkippedOccurrences {
-  return { ...message, first_at: readMoment(message.first_at), last_at: readMoment(message.last_at) };
+function readSkipped({ _unknownFields, ...same }: wire.SkippedOccurrences): values.SkippedOccurrences {
+  return { ...same, first_at: readMoment(same.first_at), last_at: readMoment(same.last_at) };
 }
 
-export function readBackfilled(message: wire.BackfilledRun): values.BackfilledRun {
-  return { ...message, scheduled_for: readMoment(message.scheduled_for) };
+export function readBackfilled({ _unknownFields, ...same }: wire.BackfilledRun): values.BackfilledRun {
+  return { ...same, scheduled_for: readMoment(same.scheduled_for) };
 }

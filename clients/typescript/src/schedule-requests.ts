@@ -148,7 +148,10 @@ export function refuseUnknown(call: keyof typeof KNOWN, options: object): void {
   fields.check();
 }
 
-/** `spec` with just the changes; a document that is not among them goes back byte for byte. */
+/**
+ * `spec` with just the changes; a document that is not among them goes back byte for byte, and so does what this
+ * client does not know of it.
+ */
 export function changedSpec(fields: Fields, spec: ScheduleSpec, changes: ScheduleChanges): ScheduleSpec {
   const now = spec.timetable ?? Timetable.create();
   return {
@@ -211,6 +214,7 @@ export function changedTimetable(
   const time = (name: "at" | "anchor" | "start_at" | "end_at", value: Date | string | null | undefined) =>
     changed(value, now[name], (moment) => fields.time(path + name, moment));
   return {
+    ...now,
     cron: changed(cron, now.cron, (value) => fields.text(`${path}cron`, value)),
     timezone: changed(timezone, now.timezone, (value) => fields.text(`${path}timezone`, value)),
     every_seconds: changed(everySeconds, now.every_seconds, (value) =>

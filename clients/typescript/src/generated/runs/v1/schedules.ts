@@ -103,6 +103,7 @@ export interface Timetable {
     | undefined;
   /** Nothing is due at or after this. */
   end_at: Timestamp | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What a schedule does, and when. */
@@ -150,6 +151,7 @@ export interface ScheduleSpec {
   max_runs: number;
   /** It is stale when no run has completed for this long. 0: never. */
   max_staleness_seconds: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One moment at which a schedule is due. */
@@ -162,6 +164,7 @@ export interface Occurrence {
   local: string;
   /** Why it is not as the expression says, where the clock was changed. May be empty. */
   note: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Occurrences in a row that made no run. */
@@ -180,6 +183,7 @@ export interface SkippedOccurrences {
   is_at_least: boolean;
   /** Why, for a person. */
   reason: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A schedule as it is now. */
@@ -239,6 +243,7 @@ export interface Schedule {
    * the machine does not know any more, so that nothing is due.
    */
   problems: DefinitionProblem[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A schedule to create. */
@@ -253,6 +258,7 @@ export interface CreateScheduleRequest {
     | undefined;
   /** True: it begins paused. */
   paused: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The schedule that was created, or had been before. */
@@ -261,6 +267,7 @@ export interface CreateScheduleResponse {
   duplicate: boolean;
   /** The schedule. */
   schedule: Schedule | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which schedule. */
@@ -269,12 +276,14 @@ export interface GetScheduleRequest {
   project: string;
   /** The schedule's id. */
   schedule_id: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A schedule. */
 export interface GetScheduleResponse {
   /** The schedule. */
   schedule: Schedule | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which schedules to list. */
@@ -285,6 +294,7 @@ export interface ListSchedulesRequest {
   limit: number;
   /** From `page_info` of an earlier answer. */
   page_token: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A page of schedules. */
@@ -293,6 +303,7 @@ export interface ListSchedulesResponse {
   data: Schedule[];
   /** Where the other pages are; `prev` is always empty. */
   page_info: PageInfo | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A schedule's new spec. */
@@ -307,12 +318,14 @@ export interface UpdateScheduleRequest {
     | undefined;
   /** As the schedule had it when it was read. Empty: whatever the schedule is like. */
   etag: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The schedule with its new spec. */
 export interface UpdateScheduleResponse {
   /** The schedule. */
   schedule: Schedule | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which schedule to pause. */
@@ -323,12 +336,14 @@ export interface PauseScheduleRequest {
   schedule_id: string;
   /** Who asks and why, up to 1000 characters. May be empty. */
   reason: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The paused schedule. */
 export interface PauseScheduleResponse {
   /** The schedule. */
   schedule: Schedule | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which schedule to resume. */
@@ -337,12 +352,14 @@ export interface ResumeScheduleRequest {
   project: string;
   /** The schedule's id. */
   schedule_id: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The schedule that goes on. */
 export interface ResumeScheduleResponse {
   /** The schedule. */
   schedule: Schedule | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which schedule to remove. */
@@ -353,12 +370,14 @@ export interface DeleteScheduleRequest {
   schedule_id: string;
   /** As in UpdateScheduleRequest. */
   etag: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The schedule is gone. */
 export interface DeleteScheduleResponse {
   /** The schedule as it was. */
   schedule: Schedule | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which schedule to make a run of. */
@@ -371,6 +390,7 @@ export interface TriggerScheduleRequest {
   run_name: string;
   /** The same key (up to 200 characters, per project) makes one run, however often it is sent. */
   idempotency_key: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The run that was created, or had been before. */
@@ -381,6 +401,7 @@ export interface TriggerScheduleResponse {
   duplicate: boolean;
   /** The run. */
   run: Run | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which timetable to look at, and from when. */
@@ -401,12 +422,14 @@ export interface PreviewScheduleRequest {
     | undefined;
   /** How many at the most: 1 to 1000; 0 is 10. */
   count: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** When it is due. */
 export interface PreviewScheduleResponse {
   /** In order; fewer than asked for when there are no more. */
   data: Occurrence[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which occurrences to make up for. */
@@ -421,6 +444,7 @@ export interface BackfillScheduleRequest {
     | undefined;
   /** Occurrences before this moment, which must not be later than now. */
   due_before: Timestamp | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The run of one past occurrence. */
@@ -433,12 +457,14 @@ export interface BackfilledRun {
   run_id: string;
   /** True when it was decided before. */
   duplicate: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The runs of the range. */
 export interface BackfillScheduleResponse {
   /** In order of time. */
   data: BackfilledRun[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseTimetable(): Timetable {
@@ -450,6 +476,7 @@ function createBaseTimetable(): Timetable {
     anchor: undefined,
     start_at: undefined,
     end_at: undefined,
+    _unknownFields: {},
   };
 }
 
@@ -475,6 +502,14 @@ export const Timetable: MessageFns<Timetable> = {
     }
     if (message.end_at !== undefined) {
       Timestamp.encode(message.end_at, writer.uint32(58).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -552,7 +587,15 @@ export const Timetable: MessageFns<Timetable> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -600,6 +643,7 @@ function createBaseScheduleSpec(): ScheduleSpec {
     jitter_seconds: 0,
     max_runs: 0,
     max_staleness_seconds: 0,
+    _unknownFields: {},
   };
 }
 
@@ -652,6 +696,14 @@ export const ScheduleSpec: MessageFns<ScheduleSpec> = {
     }
     if (message.max_staleness_seconds !== 0) {
       writer.uint32(129).double(message.max_staleness_seconds);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -801,7 +853,15 @@ export const ScheduleSpec: MessageFns<ScheduleSpec> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -837,7 +897,7 @@ export const ScheduleSpec: MessageFns<ScheduleSpec> = {
 };
 
 function createBaseOccurrence(): Occurrence {
-  return { at: undefined, local: "", note: "" };
+  return { at: undefined, local: "", note: "", _unknownFields: {} };
 }
 
 export const Occurrence: MessageFns<Occurrence> = {
@@ -850,6 +910,14 @@ export const Occurrence: MessageFns<Occurrence> = {
     }
     if (message.note !== "") {
       writer.uint32(26).string(message.note);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -895,7 +963,15 @@ export const Occurrence: MessageFns<Occurrence> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -916,7 +992,7 @@ export const Occurrence: MessageFns<Occurrence> = {
 };
 
 function createBaseSkippedOccurrences(): SkippedOccurrences {
-  return { first_at: undefined, last_at: undefined, count: 0, is_at_least: false, reason: "" };
+  return { first_at: undefined, last_at: undefined, count: 0, is_at_least: false, reason: "", _unknownFields: {} };
 }
 
 export const SkippedOccurrences: MessageFns<SkippedOccurrences> = {
@@ -935,6 +1011,14 @@ export const SkippedOccurrences: MessageFns<SkippedOccurrences> = {
     }
     if (message.reason !== "") {
       writer.uint32(42).string(message.reason);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -996,7 +1080,15 @@ export const SkippedOccurrences: MessageFns<SkippedOccurrences> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1045,6 +1137,7 @@ function createBaseSchedule(): Schedule {
     skipped: 0,
     skips: [],
     problems: [],
+    _unknownFields: {},
   };
 }
 
@@ -1112,6 +1205,14 @@ export const Schedule: MessageFns<Schedule> = {
     }
     for (const v of message.problems) {
       DefinitionProblem.encode(v!, writer.uint32(170).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1301,7 +1402,15 @@ export const Schedule: MessageFns<Schedule> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1350,7 +1459,7 @@ export const Schedule: MessageFns<Schedule> = {
 };
 
 function createBaseCreateScheduleRequest(): CreateScheduleRequest {
-  return { project: "", schedule_id: "", spec: undefined, paused: false };
+  return { project: "", schedule_id: "", spec: undefined, paused: false, _unknownFields: {} };
 }
 
 export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
@@ -1366,6 +1475,14 @@ export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
     }
     if (message.paused !== false) {
       writer.uint32(32).bool(message.paused);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1419,7 +1536,15 @@ export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1443,7 +1568,7 @@ export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
 };
 
 function createBaseCreateScheduleResponse(): CreateScheduleResponse {
-  return { duplicate: false, schedule: undefined };
+  return { duplicate: false, schedule: undefined, _unknownFields: {} };
 }
 
 export const CreateScheduleResponse: MessageFns<CreateScheduleResponse> = {
@@ -1453,6 +1578,14 @@ export const CreateScheduleResponse: MessageFns<CreateScheduleResponse> = {
     }
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(18).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1490,7 +1623,15 @@ export const CreateScheduleResponse: MessageFns<CreateScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1512,7 +1653,7 @@ export const CreateScheduleResponse: MessageFns<CreateScheduleResponse> = {
 };
 
 function createBaseGetScheduleRequest(): GetScheduleRequest {
-  return { project: "", schedule_id: "" };
+  return { project: "", schedule_id: "", _unknownFields: {} };
 }
 
 export const GetScheduleRequest: MessageFns<GetScheduleRequest> = {
@@ -1522,6 +1663,14 @@ export const GetScheduleRequest: MessageFns<GetScheduleRequest> = {
     }
     if (message.schedule_id !== "") {
       writer.uint32(18).string(message.schedule_id);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1559,7 +1708,15 @@ export const GetScheduleRequest: MessageFns<GetScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1579,13 +1736,21 @@ export const GetScheduleRequest: MessageFns<GetScheduleRequest> = {
 };
 
 function createBaseGetScheduleResponse(): GetScheduleResponse {
-  return { schedule: undefined };
+  return { schedule: undefined, _unknownFields: {} };
 }
 
 export const GetScheduleResponse: MessageFns<GetScheduleResponse> = {
   encode(message: GetScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1615,7 +1780,15 @@ export const GetScheduleResponse: MessageFns<GetScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1636,7 +1809,7 @@ export const GetScheduleResponse: MessageFns<GetScheduleResponse> = {
 };
 
 function createBaseListSchedulesRequest(): ListSchedulesRequest {
-  return { project: "", limit: 0, page_token: "" };
+  return { project: "", limit: 0, page_token: "", _unknownFields: {} };
 }
 
 export const ListSchedulesRequest: MessageFns<ListSchedulesRequest> = {
@@ -1649,6 +1822,14 @@ export const ListSchedulesRequest: MessageFns<ListSchedulesRequest> = {
     }
     if (message.page_token !== "") {
       writer.uint32(26).string(message.page_token);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1694,7 +1875,15 @@ export const ListSchedulesRequest: MessageFns<ListSchedulesRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1715,7 +1904,7 @@ export const ListSchedulesRequest: MessageFns<ListSchedulesRequest> = {
 };
 
 function createBaseListSchedulesResponse(): ListSchedulesResponse {
-  return { data: [], page_info: undefined };
+  return { data: [], page_info: undefined, _unknownFields: {} };
 }
 
 export const ListSchedulesResponse: MessageFns<ListSchedulesResponse> = {
@@ -1725,6 +1914,14 @@ export const ListSchedulesResponse: MessageFns<ListSchedulesResponse> = {
     }
     if (message.page_info !== undefined) {
       PageInfo.encode(message.page_info, writer.uint32(18).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1762,7 +1959,15 @@ export const ListSchedulesResponse: MessageFns<ListSchedulesResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1784,7 +1989,7 @@ export const ListSchedulesResponse: MessageFns<ListSchedulesResponse> = {
 };
 
 function createBaseUpdateScheduleRequest(): UpdateScheduleRequest {
-  return { project: "", schedule_id: "", spec: undefined, etag: "" };
+  return { project: "", schedule_id: "", spec: undefined, etag: "", _unknownFields: {} };
 }
 
 export const UpdateScheduleRequest: MessageFns<UpdateScheduleRequest> = {
@@ -1800,6 +2005,14 @@ export const UpdateScheduleRequest: MessageFns<UpdateScheduleRequest> = {
     }
     if (message.etag !== "") {
       writer.uint32(34).string(message.etag);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1853,7 +2066,15 @@ export const UpdateScheduleRequest: MessageFns<UpdateScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1877,13 +2098,21 @@ export const UpdateScheduleRequest: MessageFns<UpdateScheduleRequest> = {
 };
 
 function createBaseUpdateScheduleResponse(): UpdateScheduleResponse {
-  return { schedule: undefined };
+  return { schedule: undefined, _unknownFields: {} };
 }
 
 export const UpdateScheduleResponse: MessageFns<UpdateScheduleResponse> = {
   encode(message: UpdateScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1913,7 +2142,15 @@ export const UpdateScheduleResponse: MessageFns<UpdateScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -1934,7 +2171,7 @@ export const UpdateScheduleResponse: MessageFns<UpdateScheduleResponse> = {
 };
 
 function createBasePauseScheduleRequest(): PauseScheduleRequest {
-  return { project: "", schedule_id: "", reason: "" };
+  return { project: "", schedule_id: "", reason: "", _unknownFields: {} };
 }
 
 export const PauseScheduleRequest: MessageFns<PauseScheduleRequest> = {
@@ -1947,6 +2184,14 @@ export const PauseScheduleRequest: MessageFns<PauseScheduleRequest> = {
     }
     if (message.reason !== "") {
       writer.uint32(26).string(message.reason);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -1992,7 +2237,15 @@ export const PauseScheduleRequest: MessageFns<PauseScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2013,13 +2266,21 @@ export const PauseScheduleRequest: MessageFns<PauseScheduleRequest> = {
 };
 
 function createBasePauseScheduleResponse(): PauseScheduleResponse {
-  return { schedule: undefined };
+  return { schedule: undefined, _unknownFields: {} };
 }
 
 export const PauseScheduleResponse: MessageFns<PauseScheduleResponse> = {
   encode(message: PauseScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2049,7 +2310,15 @@ export const PauseScheduleResponse: MessageFns<PauseScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2070,7 +2339,7 @@ export const PauseScheduleResponse: MessageFns<PauseScheduleResponse> = {
 };
 
 function createBaseResumeScheduleRequest(): ResumeScheduleRequest {
-  return { project: "", schedule_id: "" };
+  return { project: "", schedule_id: "", _unknownFields: {} };
 }
 
 export const ResumeScheduleRequest: MessageFns<ResumeScheduleRequest> = {
@@ -2080,6 +2349,14 @@ export const ResumeScheduleRequest: MessageFns<ResumeScheduleRequest> = {
     }
     if (message.schedule_id !== "") {
       writer.uint32(18).string(message.schedule_id);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2117,7 +2394,15 @@ export const ResumeScheduleRequest: MessageFns<ResumeScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2137,13 +2422,21 @@ export const ResumeScheduleRequest: MessageFns<ResumeScheduleRequest> = {
 };
 
 function createBaseResumeScheduleResponse(): ResumeScheduleResponse {
-  return { schedule: undefined };
+  return { schedule: undefined, _unknownFields: {} };
 }
 
 export const ResumeScheduleResponse: MessageFns<ResumeScheduleResponse> = {
   encode(message: ResumeScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2173,7 +2466,15 @@ export const ResumeScheduleResponse: MessageFns<ResumeScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2194,7 +2495,7 @@ export const ResumeScheduleResponse: MessageFns<ResumeScheduleResponse> = {
 };
 
 function createBaseDeleteScheduleRequest(): DeleteScheduleRequest {
-  return { project: "", schedule_id: "", etag: "" };
+  return { project: "", schedule_id: "", etag: "", _unknownFields: {} };
 }
 
 export const DeleteScheduleRequest: MessageFns<DeleteScheduleRequest> = {
@@ -2207,6 +2508,14 @@ export const DeleteScheduleRequest: MessageFns<DeleteScheduleRequest> = {
     }
     if (message.etag !== "") {
       writer.uint32(26).string(message.etag);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2252,7 +2561,15 @@ export const DeleteScheduleRequest: MessageFns<DeleteScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2273,13 +2590,21 @@ export const DeleteScheduleRequest: MessageFns<DeleteScheduleRequest> = {
 };
 
 function createBaseDeleteScheduleResponse(): DeleteScheduleResponse {
-  return { schedule: undefined };
+  return { schedule: undefined, _unknownFields: {} };
 }
 
 export const DeleteScheduleResponse: MessageFns<DeleteScheduleResponse> = {
   encode(message: DeleteScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2309,7 +2634,15 @@ export const DeleteScheduleResponse: MessageFns<DeleteScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2330,7 +2663,7 @@ export const DeleteScheduleResponse: MessageFns<DeleteScheduleResponse> = {
 };
 
 function createBaseTriggerScheduleRequest(): TriggerScheduleRequest {
-  return { project: "", schedule_id: "", run_name: "", idempotency_key: "" };
+  return { project: "", schedule_id: "", run_name: "", idempotency_key: "", _unknownFields: {} };
 }
 
 export const TriggerScheduleRequest: MessageFns<TriggerScheduleRequest> = {
@@ -2346,6 +2679,14 @@ export const TriggerScheduleRequest: MessageFns<TriggerScheduleRequest> = {
     }
     if (message.idempotency_key !== "") {
       writer.uint32(34).string(message.idempotency_key);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2399,7 +2740,15 @@ export const TriggerScheduleRequest: MessageFns<TriggerScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2421,7 +2770,7 @@ export const TriggerScheduleRequest: MessageFns<TriggerScheduleRequest> = {
 };
 
 function createBaseTriggerScheduleResponse(): TriggerScheduleResponse {
-  return { accepted: false, duplicate: false, run: undefined };
+  return { accepted: false, duplicate: false, run: undefined, _unknownFields: {} };
 }
 
 export const TriggerScheduleResponse: MessageFns<TriggerScheduleResponse> = {
@@ -2434,6 +2783,14 @@ export const TriggerScheduleResponse: MessageFns<TriggerScheduleResponse> = {
     }
     if (message.run !== undefined) {
       Run.encode(message.run, writer.uint32(26).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2479,7 +2836,15 @@ export const TriggerScheduleResponse: MessageFns<TriggerScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2500,7 +2865,7 @@ export const TriggerScheduleResponse: MessageFns<TriggerScheduleResponse> = {
 };
 
 function createBasePreviewScheduleRequest(): PreviewScheduleRequest {
-  return { project: "", timetable: undefined, schedule_id: undefined, after: undefined, count: 0 };
+  return { project: "", timetable: undefined, schedule_id: undefined, after: undefined, count: 0, _unknownFields: {} };
 }
 
 export const PreviewScheduleRequest: MessageFns<PreviewScheduleRequest> = {
@@ -2519,6 +2884,14 @@ export const PreviewScheduleRequest: MessageFns<PreviewScheduleRequest> = {
     }
     if (message.count !== 0) {
       writer.uint32(40).int32(message.count);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2580,7 +2953,15 @@ export const PreviewScheduleRequest: MessageFns<PreviewScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2607,13 +2988,21 @@ export const PreviewScheduleRequest: MessageFns<PreviewScheduleRequest> = {
 };
 
 function createBasePreviewScheduleResponse(): PreviewScheduleResponse {
-  return { data: [] };
+  return { data: [], _unknownFields: {} };
 }
 
 export const PreviewScheduleResponse: MessageFns<PreviewScheduleResponse> = {
   encode(message: PreviewScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.data) {
       Occurrence.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2643,7 +3032,15 @@ export const PreviewScheduleResponse: MessageFns<PreviewScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2662,7 +3059,7 @@ export const PreviewScheduleResponse: MessageFns<PreviewScheduleResponse> = {
 };
 
 function createBaseBackfillScheduleRequest(): BackfillScheduleRequest {
-  return { project: "", schedule_id: "", due_from: undefined, due_before: undefined };
+  return { project: "", schedule_id: "", due_from: undefined, due_before: undefined, _unknownFields: {} };
 }
 
 export const BackfillScheduleRequest: MessageFns<BackfillScheduleRequest> = {
@@ -2678,6 +3075,14 @@ export const BackfillScheduleRequest: MessageFns<BackfillScheduleRequest> = {
     }
     if (message.due_before !== undefined) {
       Timestamp.encode(message.due_before, writer.uint32(34).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2731,7 +3136,15 @@ export const BackfillScheduleRequest: MessageFns<BackfillScheduleRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2757,7 +3170,7 @@ export const BackfillScheduleRequest: MessageFns<BackfillScheduleRequest> = {
 };
 
 function createBaseBackfilledRun(): BackfilledRun {
-  return { scheduled_for: undefined, run_id: "", duplicate: false };
+  return { scheduled_for: undefined, run_id: "", duplicate: false, _unknownFields: {} };
 }
 
 export const BackfilledRun: MessageFns<BackfilledRun> = {
@@ -2770,6 +3183,14 @@ export const BackfilledRun: MessageFns<BackfilledRun> = {
     }
     if (message.duplicate !== false) {
       writer.uint32(24).bool(message.duplicate);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2815,7 +3236,15 @@ export const BackfilledRun: MessageFns<BackfilledRun> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
@@ -2838,13 +3267,21 @@ export const BackfilledRun: MessageFns<BackfilledRun> = {
 };
 
 function createBaseBackfillScheduleResponse(): BackfillScheduleResponse {
-  return { data: [] };
+  return { data: [], _unknownFields: {} };
 }
 
 export const BackfillScheduleResponse: MessageFns<BackfillScheduleResponse> = {
   encode(message: BackfillScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.data) {
       BackfilledRun.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
     }
     return writer;
   },
@@ -2874,7 +3311,15 @@ export const BackfillScheduleResponse: MessageFns<BackfillScheduleResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        reader.skip(tag & 7);
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
       }
       return message;
     } finally {
