@@ -191,7 +191,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=JSON)
 async def test_documents_come_back_as_they_were(client: AsyncRunsClient, document: Any) -> None:
     answer = await client.create_task_run("task:quick", input=document, metadata={"document": document})

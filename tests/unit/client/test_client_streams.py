@@ -43,7 +43,7 @@ def test_follow_gives_every_event_and_ends(daemon: FakeDaemon, client: RunsClien
     assert events[1].payload == {"stream": "stdout", "text": "line 0\n"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     breaks=st.lists(st.tuples(st.integers(0, 8), st.sampled_from(ENDS_OF_A_STREAM)), max_size=8),
     after=st.integers(0, 22),

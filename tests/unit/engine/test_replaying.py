@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runsd.model.events import Event, EventType, decode
@@ -240,7 +240,7 @@ EXAMPLES: dict[str, Node] = {
 }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(PROGRAMS)
 def test_random_workflow_replayed_from_any_prefix_of_its_record_ends_the_same(program: Node) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runsd.model.occurrences import MAX_COUNTED, Plan, plan
@@ -60,7 +60,6 @@ def expected(spec: ScheduleSpec, occurrences: list[int], missed_before: int) -> 
     return sorted({*latest, *(at for at in occurrences if at >= missed_before)})
 
 
-@settings(deadline=None)
 @given(WHENS, st.sampled_from(CatchUp), AGES, AGES, AGES, st.integers(1, 50))
 def test_every_occurrence_makes_a_run_or_is_skipped(
     when: Cron | Every | Once, catch_up: CatchUp, window: int, begun: int, missed: int, most: int

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runsd.model.timetables import EARLIEST, LATEST, Cron, Every, InvalidTimetable, Occurrence, Once, Timetable
@@ -31,7 +31,6 @@ TIMETABLES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(TIMETABLES, MOMENTS, st.integers(0, 8))
 def test_occurrences_are_in_order_and_the_same_from_wherever_one_asks(
     when: Cron | Once | Every, moment: int, passed: int
@@ -43,7 +42,6 @@ def test_occurrences_are_in_order_and_the_same_from_wherever_one_asks(
         assert list(islice(Timetable(when).after(found[passed].at), 10 - passed - 1)) == found[passed + 1 :]
 
 
-@settings(deadline=None)
 @given(TIMETABLES, MOMENTS, st.integers(0, 5), st.integers(0, 5), st.integers(0, 9))
 def test_a_window_has_what_is_from_its_start_until_before_its_end(
     when: Cron | Once | Every, moment: int, first: int, more: int, limit: int
