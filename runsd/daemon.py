@@ -14,7 +14,7 @@ import resource
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -60,11 +60,25 @@ class Asked:
     @classmethod
     def by_signals(cls) -> Asked:
         asked = cls(asyncio.Event(), asyncio.Event())
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, asked.to_stop.set)
-        loop.add_signal_handler(signal.SIGINT, asked.to_stop.set)
-        loop.add_signal_handler(signal.SIGHUP, asked.to_reload.set)
+        _on_signal(signal.SIGTERM, asked.to_stop.set)
+        _on_signal(signal.SIGINT, asked.to_stop.set)
+        _on_signal(signal.SIGHUP, asked.to_reload.set)
         return asked
+
+
+def _on_signal(number: signal.Signals, call: Callable[[], None]) -> None:
+    """asyncio learns of a signal by a byte in the pipe that also wakes its loop, and not at all when threads have
+    filled that. So its own handler only wakes the loop, and Python's, which it leaves empty, tells.
+    """
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(call)
+
+    loop.add_signal_handler(number, lambda: None)
+    signal.signal(number, lambda *_: tell())
+    signal.siginterrupt(number, False)
+    signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
 
 
 async def serve(settings: Settings, catalog: Catalog) -> None:

@@ -14,6 +14,8 @@ from tests.integration.workflows.harness import execute, failed, start, until_wa
 
 FLOWS = """
 import asyncio
+import os
+import signal
 import time
 from runsd import workflow
 
@@ -37,6 +39,13 @@ async def spins(ctx, input):
 @workflow("many")
 async def many(ctx, input):
     return await ctx.map("each", lambda item: item, range(input))
+
+@workflow("floods")
+async def floods(ctx, input):
+    loop = asyncio.get_running_loop()
+    for _ in range(100_000):
+        loop.call_soon_threadsafe(lambda: None)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 @workflow("blocks")
 async def blocks(ctx, input):
@@ -141,6 +150,15 @@ async def test_log_names_the_run_that_blocks(make_daemon: Callable[..., Daemon],
     said = next(line for line in daemon.log if line["event"] == "the event loop is blocked")
     assert said["by"] == f"workflow:{workflow} of run {run_id}"
     assert daemon.stop() == 0
+
+
+async def test_daemon_is_stopped_though_its_loop_is_flooded(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """The byte that tells asyncio of a signal does not get into a pipe that is full."""
+    daemon = await _served(make_daemon, tmp_path)
+    async with AsyncRunsClient(daemon.address) as client:
+        await start(client, "floods")
+    assert await asyncio.to_thread(daemon.wait) == 0
+    assert daemon.said("stopped")
 
 
 async def test_what_blocks_again_and_again_waits_before_it_begins_again(
