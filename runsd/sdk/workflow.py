@@ -264,7 +264,7 @@ class WorkflowContext:
     ) -> Coroutine[Any, Any, Any]:
         """Execute a target as a run below this one, and give its output. The step's name is the target's id.
 
-        `retry` and `timeout` (of each attempt) are the child's instead of those of its target. Raises StepFailed when
+        `retry` and `timeout` (of each attempt; 0 is none) are the child's instead of its target's. Raises StepFailed when
         the child failed or was cancelled.
         """
         if not isinstance(target, str):
