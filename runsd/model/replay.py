@@ -16,6 +16,10 @@ VALUE_PREFIX = "~"
 COMPENSATIONS = f"{VALUE_PREFIX}on_failure/"
 
 
+# Their detail is the target, or the signal, that the definition names.
+_OF_DETAIL = (StepKind.RUN, StepKind.SIGNAL)
+
+
 class Nondeterministic(Exception):
     """The definition no longer does what its record says it did."""
 
@@ -78,7 +82,7 @@ class Replay:
             raise Nondeterministic(
                 f"at step {step_id!r} a {recorded.kind.value} step is recorded, and a {kind.value} step was found"
             )
-        if kind is StepKind.RUN and recorded.detail and recorded.detail != detail:
+        if kind in _OF_DETAIL and recorded.detail and recorded.detail != detail:
             raise Nondeterministic(f"at step {step_id!r} {recorded.detail} is recorded, and {detail} was found")
         return recorded
 

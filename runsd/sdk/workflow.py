@@ -178,7 +178,7 @@ class Operations(Protocol):
 
     def sleep(self, name: str, duration_seconds: float) -> Coroutine[Any, Any, None]: ...
 
-    def wait_for_signal(self, name: str, timeout_seconds: float | None) -> Coroutine[Any, Any, Any]: ...
+    def wait_for_signal(self, name: str, signal: str, timeout_seconds: float | None) -> Coroutine[Any, Any, Any]: ...
 
     def wait_for_approval(
         self, name: str, request: ApprovalRequest, timeout_seconds: float | None
@@ -264,8 +264,8 @@ class WorkflowContext:
     ) -> Coroutine[Any, Any, Any]:
         """Execute a target as a run below this one, and give its output. The step's name is the target's id.
 
-        `retry` and `timeout` (of each attempt; 0 is none) are the child's instead of its target's. Raises StepFailed when
-        the child failed or was cancelled.
+        `retry` and `timeout` (of each attempt; 0 is none) are the child's instead of its target's. Raises StepFailed
+        when the child failed or was cancelled.
         """
         if not isinstance(target, str):
             raise ValueError(f"{target!r} is no target; write 'task:<id>' or 'workflow:<id>'")
@@ -329,9 +329,17 @@ class WorkflowContext:
         """Pause the run. It holds no memory meanwhile, and goes on in time after a restart."""
         return self._operations.sleep(named(name), seconds(duration))
 
-    def wait_for_signal(self, name: str, *, timeout: Duration | None = None) -> Coroutine[Any, Any, Any]:
-        """The payload of the next signal of this name, also of one that came before. Raises WaitTimeout."""
-        return self._operations.wait_for_signal(named(name), None if timeout is None else seconds(timeout))
+    def wait_for_signal(
+        self, name: str, *, timeout: Duration | None = None, step: str | None = None
+    ) -> Coroutine[Any, Any, Any]:
+        """The payload of the next signal of this name, also of one that came before. Raises WaitTimeout.
+
+        The step's name is the signal's, unless `step` is another.
+        """
+        chosen = name if step is None else step
+        return self._operations.wait_for_signal(
+            named(chosen), named(name), None if timeout is None else seconds(timeout)
+        )
 
     def wait_for_approval(
         self,

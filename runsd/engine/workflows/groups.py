@@ -11,7 +11,8 @@ from typing import Any
 from runsd.adapters.containment import drop_unbegun
 from runsd.engine.workflows.branches import BranchFailed, execute_branches
 from runsd.engine.workflows.calls import error_of_exception, failed_step_of
-from runsd.engine.workflows.session import Place, Session, failure
+from runsd.engine.workflows.place import Place
+from runsd.engine.workflows.session import Session, failure
 from runsd.model.events import Raw
 from runsd.model.replay import Scope
 from runsd.model.run import RunError
@@ -60,7 +61,8 @@ async def _execute(session: Session, place: Place, branches: Branches) -> Any:
         await session.until_cancelled(place.step_id)
     if recorded is None:
         await session.begin(place)
-        session.recorder.started(place.step_id, place.name, place.kind, 1)
+        place.begin(1)
+        session.recorder.started(place)
     try:
         winner, result = await _results(session, place, branches)
     except BranchFailed as failed:
@@ -69,7 +71,7 @@ async def _execute(session: Session, place: Place, branches: Branches) -> Any:
         session.was_cancelled(place)
         raise
     if not is_done:
-        session.recorder.completed(place.step_id, place.name, place.kind, output=winner)
+        session.recorder.completed(place, output=winner)
     return result
 
 
@@ -77,7 +79,7 @@ async def _results(session: Session, place: Place, branches: Branches) -> tuple[
     def when_failed(failed: BaseException) -> None:
         """Recorded before the others are cancelled: what comes after it came of it."""
         error, cause = error_of_exception(failed), failed_step_of(failed)
-        session.recorder.failed(place.step_id, place.name, place.kind, 1, error, cause=cause)
+        session.recorder.failed(place, error, cause=cause)
 
     begin = [partial(_branch_task, session, branches, index) for index in range(branches.count)]
     ended = await execute_branches(begin, branches.strategy, branches.limit, session.waits, when_failed)

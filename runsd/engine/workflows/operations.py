@@ -17,8 +17,9 @@ from uuid import uuid4
 from runsd.definitions.schemas import schema_fault
 from runsd.engine.workflows.calls import inside_step, native
 from runsd.engine.workflows.groups import Branches, execute_group
+from runsd.engine.workflows.place import Place
 from runsd.engine.workflows.recorder import emitted
-from runsd.engine.workflows.session import Place, Session
+from runsd.engine.workflows.session import Session
 from runsd.engine.workflows.steps import (
     execute_approval,
     execute_function,
@@ -27,7 +28,7 @@ from runsd.engine.workflows.steps import (
     execute_sleep,
 )
 from runsd.engine.workflows.unawaited import Unawaited
-from runsd.model.events import Draft, Raw, compact
+from runsd.model.events import Draft
 from runsd.model.events import emitted as checked_event
 from runsd.model.replay import COMPENSATIONS, VALUE_PREFIX, Scope
 from runsd.model.run import ErrorCode, RunError
@@ -81,10 +82,10 @@ class SessionOperations:
         work = partial(execute_sleep, self._session, place, duration_seconds)
         return self._carried_out("sleep", place, work, lambda _: None)
 
-    def wait_for_signal(self, name: str, timeout_seconds: float | None) -> Coroutine[Any, Any, Any]:
+    def wait_for_signal(self, name: str, signal: str, timeout_seconds: float | None) -> Coroutine[Any, Any, Any]:
         self._check_outside()
-        place = self._session.place(name, StepKind.SIGNAL)
-        work = partial(execute_signal, self._session, place, timeout_seconds)
+        place = self._session.place(name, StepKind.SIGNAL, signal)
+        work = partial(execute_signal, self._session, place, signal, timeout_seconds)
         return self._carried_out("wait_for_signal", place, work, _output)
 
     def wait_for_approval(
@@ -142,7 +143,7 @@ class SessionOperations:
         async def skip() -> None:
             if place.recorded is None or place.recorded.state is not StepState.SKIPPED:
                 await self._session.begin(place)
-                self._session.recorder.skipped(place.step_id, place.name, place.kind, reason)
+                self._session.recorder.skipped(place, reason)
 
         return self.unawaited.watched(place.step_id, "skip", skip())
 
@@ -181,7 +182,7 @@ class SessionOperations:
         if not self._session.takes_more():
             raise asyncio.CancelledError
         value = _VALUES[name]()
-        self._session.recorder.completed(place.step_id, step_name, StepKind.VALUE, output=Raw(compact(value)))
+        self._session.recorder.value(place, value)
         return value
 
     def emit(self, event_type: str, payload: Mapping[str, Any]) -> None:

@@ -106,7 +106,7 @@ class _Execution:
         if isinstance(action, AwaitApproval):
             return _approval(await self._approval(step, action))
         if isinstance(action, AwaitSignal):
-            return await self._ctx.wait_for_signal(action.signal, timeout=step.timeout_seconds)
+            return await self._ctx.wait_for_signal(action.signal, timeout=step.timeout_seconds, step=step.id)
         return await self._ctx.sleep(self._duration(action.duration), name=step.id)
 
     def _is_wanted(self, step: PipelineStep) -> bool:

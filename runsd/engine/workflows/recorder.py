@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from runsd.engine.workflows.place import Place
 from runsd.model.errors import Overloaded, Stopping
-from runsd.model.events import Draft, EventType, encode
+from runsd.model.events import Draft, EventType, Raw, compact, encode
 from runsd.model.record_size import RecordSize
 from runsd.model.run import RunError, error_payload
 from runsd.model.steps import EMITTED, StepKind
@@ -184,22 +185,32 @@ class Recorder:
         self._entries.clear()
         self._is_closed = True
 
-    def started(self, step_id: str, name: str, kind: StepKind, attempt: int, **more: Any) -> None:
-        self.add(started(step_id, name, kind, attempt, **more))
+    def started(self, place: Place, **more: Any) -> None:
+        self.add(started(place.step_id, place.name, place.kind, place.attempt, **more))
 
-    def completed(self, step_id: str, name: str, kind: StepKind, **more: Any) -> None:
-        self.add(_draft(EventType.STEP_COMPLETED, step_id, name, kind, more))
+    def completed(self, place: Place, **more: Any) -> None:
+        self._add(EventType.STEP_COMPLETED, place, {**_ended(place), **more})
 
-    def failed(self, step_id: str, name: str, kind: StepKind, attempt: int, error: RunError, **given: Any) -> None:
-        more = {"attempt": attempt, "error": error_payload(error), **given}
-        self.add(_draft(EventType.STEP_FAILED, step_id, name, kind, more))
+    def failed(self, place: Place, error: RunError, **more: Any) -> None:
+        self._add(EventType.STEP_FAILED, place, {**_ended(place), "error": error_payload(error), **more})
 
-    def skipped(self, step_id: str, name: str, kind: StepKind, reason: str) -> None:
-        self.add(_draft(EventType.STEP_SKIPPED, step_id, name, kind, {"reason": reason}))
+    def skipped(self, place: Place, reason: str) -> None:
+        self._add(EventType.STEP_SKIPPED, place, {"reason": reason})
+
+    def value(self, place: Place, value: Any) -> None:
+        """What is recorded for the replay alone."""
+        self._add(EventType.STEP_COMPLETED, place, {"output": Raw(compact(value))})
+
+    def _add(self, event_type: EventType, place: Place, more: Mapping[str, Any]) -> None:
+        self.add(_draft(event_type, place.step_id, place.name, place.kind, more))
 
 
 def started(step_id: str, name: str, kind: StepKind, attempt: int, **more: Any) -> Draft:
     return _draft(EventType.STEP_STARTED, step_id, name, kind, {"attempt": attempt, **more})
+
+
+def _ended(place: Place) -> dict[str, int]:
+    return {"attempt": place.attempt, "duration_ms": place.duration_ms}
 
 
 def emitted(counts: Mapping[str, int], number: int) -> Draft:

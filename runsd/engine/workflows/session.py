@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -14,6 +13,7 @@ import structlog
 
 from runsd.engine.workflows.calls import inside_step
 from runsd.engine.workflows.children import Children
+from runsd.engine.workflows.place import Place
 from runsd.engine.workflows.recorder import Recorder
 from runsd.engine.workflows.waits import Wait, Waits
 from runsd.model.events import Event, EventType
@@ -35,23 +35,6 @@ _held: set[asyncio.Task[Any]] = set()
 TURN = 100
 
 _scope: ContextVar[Scope] = ContextVar("scope")
-
-
-@dataclass(slots=True)
-class Place:
-    """Where an operation was called. `has_begun`: the record tells of it. `is_refused`: it cannot be any more."""
-
-    step_id: str
-    name: str
-    kind: StepKind
-    scope: Scope
-    recorded: Step | None
-    has_begun: bool
-    is_refused: bool = False
-
-    @classmethod
-    def refused(cls, name: str, kind: StepKind, scope: Scope) -> Place:
-        return cls(name, name, kind, scope, None, False, is_refused=True)
 
 
 class Session:
@@ -115,9 +98,10 @@ class Session:
         except Nondeterministic as error:
             self._deviates(error)
             return Place.refused(name, kind, scope)
-        if recorded is not None:
-            scope.emitted_last = 0
-        return Place(step_id, name, kind, scope, recorded, recorded is not None)
+        if recorded is None:
+            return Place(step_id, name, kind, scope, None)
+        scope.emitted_last = 0
+        return Place.of_recorded(recorded, scope)
 
     def _deviates(self, error: Nondeterministic) -> None:
         self.fail(RunError(f"the workflow no longer goes by its record: {error}", ErrorCode.NONDETERMINISTIC))
@@ -215,7 +199,7 @@ class Session:
     def was_cancelled(self, place: Place) -> None:
         """By the workflow's own code, not with the run: then its record goes on without it."""
         if not (self.is_cancelled or self.is_letting_go or self.has_ended or self.fault):
-            self.recorder.skipped(place.step_id, place.name, place.kind, "something else ended first")
+            self.recorder.skipped(place, "something else ended first")
 
     def cancel(self) -> None:
         """Ends what is being done; what the record knows is still answered, so that compensations are found."""

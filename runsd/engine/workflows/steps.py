@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from runsd.engine.workflows.calls import CallFailed, call_step, native
 from runsd.engine.workflows.children import ChildRefused, ChildStep, error_of
 from runsd.engine.workflows.delays import delays_of
-from runsd.engine.workflows.session import Place, Session, failure
+from runsd.engine.workflows.place import Place
+from runsd.engine.workflows.session import Session, failure
 from runsd.engine.workflows.waits import Wait
 from runsd.model.events import Draft, EventType, Raw, compact, encode
 from runsd.model.retry import delay_seconds
@@ -32,21 +32,17 @@ async def execute_function(session: Session, place: Place, call: Callable[[], An
     while True:
         attempt += 1
         await _begin_attempt(session, place, attempt)
-        before = time.monotonic()
         try:
             output_json = await call_step(call, options.timeout_seconds, session.limits.payload_bytes)
         except CallFailed as failed:
             failures += 1
             retry_at = _retry_at(options.retry, failures)
-            recorder.failed(place.step_id, place.name, place.kind, attempt, failed.error, retry_at=retry_at)
+            recorder.failed(place, failed.error, retry_at=retry_at)
             if retry_at is None:
                 raise failure(place.step_id, place.kind, failed.error) from failed.__cause__
             await session.waits.wait(Wait((StepKind.SLEEP, place.step_id), retry_at))
             continue
-        duration = round((time.monotonic() - before) * 1000)
-        recorder.completed(
-            place.step_id, place.name, place.kind, attempt=attempt, duration_ms=duration, output=Raw(output_json)
-        )
+        recorder.completed(place, output=Raw(output_json))
         return native(output_json)
 
 
@@ -54,8 +50,8 @@ async def _begin_attempt(session: Session, place: Place, attempt: int) -> None:
     if not session.takes_more():
         raise asyncio.CancelledError
     await session.recorder.durable()
-    session.recorder.started(place.step_id, place.name, place.kind, attempt)
-    place.has_begun = True
+    place.begin(attempt)
+    session.recorder.started(place)
     if session.run.fruitless_interruptions:
         # It may be what ends the daemon each time: then it shall be seen to.
         await session.recorder.durable()
@@ -72,17 +68,15 @@ async def execute_run(
 ) -> Any:
     """Executes a target as a run below this one; one that was begun before is gone on with."""
     recorded, children = place.recorded, session.children
-    attempt = recorded.attempt if recorded else 0
     if recorded is not None and recorded.state is StepState.WAITING:
         child_id = recorded.child_run_id
     else:
-        attempt += 1
         await session.recorder.durable()
+        place.begin(recorded.attempt + 1 if recorded else 1)
         try:
-            child_id = children.begin(ChildStep(place.step_id, place.name, attempt, target), documents, options)
+            child_id = children.begin(ChildStep(place.step_id, place.name, place.attempt, target), documents, options)
         except ChildRefused as refused:
-            _fail(session, place, attempt, refused.error)
-        place.has_begun = True
+            _fail(session, place, refused.error)
     try:
         run = await children.end_of(child_id)
     except BaseException:
@@ -91,23 +85,21 @@ async def execute_run(
         raise
     error = error_of(run)
     if error is not None:
-        _fail(session, place, attempt, error)
+        _fail(session, place, error)
     output_json = await children.output_json(child_id)
-    session.recorder.completed(
-        place.step_id, place.name, place.kind, attempt=attempt, child_run_id=child_id, output=Raw(output_json)
-    )
+    session.recorder.completed(place, child_run_id=child_id, output=Raw(output_json))
     return native(output_json)
 
 
-def _fail(session: Session, place: Place, attempt: int, error: RunError) -> None:
-    session.recorder.failed(place.step_id, place.name, place.kind, attempt, error)
+def _fail(session: Session, place: Place, error: RunError) -> None:
+    session.recorder.failed(place, error)
     raise failure(place.step_id, place.kind, error)
 
 
 async def execute_sleep(session: Session, place: Place, duration_seconds: float) -> None:
     until = _begin_wait(session, place, duration_seconds)
     await session.waits.wait(Wait((StepKind.SLEEP, place.step_id), until))
-    session.recorder.completed(place.step_id, place.name, place.kind)
+    session.recorder.completed(place)
 
 
 def _begin_wait(
@@ -118,21 +110,18 @@ def _begin_wait(
     if recorded is not None and recorded.state is StepState.WAITING:
         return recorded.until
     until = None if limit_seconds is None else after(steady_now(), limit_seconds)
-    attempt = recorded.attempt + 1 if recorded else 1
-    session.recorder.started(place.step_id, place.name, place.kind, attempt, until=until, detail=detail)
-    place.has_begun = True
+    place.begin(recorded.attempt + 1 if recorded else 1)
+    session.recorder.started(place, until=until, detail=detail)
     return until
 
 
-async def execute_signal(session: Session, place: Place, timeout_seconds: float | None) -> Any:
-    until = _begin_wait(session, place, timeout_seconds)
-    while (signal := session.take_signal(place.name)) is None:
+async def execute_signal(session: Session, place: Place, name: str, timeout_seconds: float | None) -> Any:
+    until = _begin_wait(session, place, timeout_seconds, name if name != place.name else "")
+    while (signal := session.take_signal(name)) is None:
         if until is not None and steady_now() >= until:
-            _time_out(session, place, f"no signal {place.name!r} came in time")
-        await session.waits.wait(Wait((StepKind.SIGNAL, place.name), until))
-    session.recorder.completed(
-        place.step_id, place.name, place.kind, output=Raw(signal.payload_json), signal_event_id=signal.event_id
-    )
+            _time_out(session, place, f"no signal {name!r} came in time")
+        await session.waits.wait(Wait((StepKind.SIGNAL, name), until))
+    session.recorder.completed(place, output=Raw(signal.payload_json), signal_event_id=signal.event_id)
     return native(signal.payload_json)
 
 
@@ -151,8 +140,8 @@ async def execute_approval(
     if not decision["approved"]:
         approval = Approval(**answer)
         message = _rejection(approval)
-        _fail(session, place, 1, RunError(message, ErrorCode.REJECTED, compact(answer)))
-    session.recorder.completed(place.step_id, place.name, place.kind, output=answer)
+        _fail(session, place, RunError(message, ErrorCode.REJECTED, compact(answer)))
+    session.recorder.completed(place, output=answer)
     return Approval(**answer)
 
 
@@ -174,4 +163,4 @@ def _asked(place: Place, request: ApprovalRequest, until: int | None) -> Draft:
 
 
 def _time_out(session: Session, place: Place, message: str) -> None:
-    _fail(session, place, 1, RunError(message, ErrorCode.TIMEOUT))
+    _fail(session, place, RunError(message, ErrorCode.TIMEOUT))

@@ -209,6 +209,11 @@ async def test_form_without_python_has_every_kind(client: AsyncRunsClient) -> No
     assert [one["ok"] for one in settled] == [False] and settled[0]["error"]["message"] == "ValueError: refused x"
     by_name = {step.name: step.state.value for step in (await client.get(run_id)).steps}
     assert by_name["left"] == "skipped" and by_name["nap"] == "completed"
+    assert by_name["cleared"] == "completed", "a step's id is its own, whatever the signal"
+    ends = [e.payload for e in await events_of(client, run_id) if e.event_type in ("step.completed", "step.failed")]
+    assert all(end["attempt"] == 1 and end["duration_ms"] >= 0 for end in ends)
+    took = {end["step_id"]: end["duration_ms"] for end in ends}
+    assert took["nap"] >= 10, "also across pauses"
 
 
 async def test_form_without_python_tells_of_time(client: AsyncRunsClient) -> None:

@@ -88,8 +88,8 @@ class Noted:
         self.calls.append(("sleep", name, duration_seconds))
         return self._answer(name, None)
 
-    def wait_for_signal(self, name: str, timeout_seconds: float | None) -> Awaitable[Any]:
-        self.calls.append(("signal", name, timeout_seconds))
+    def wait_for_signal(self, name: str, signal: str, timeout_seconds: float | None) -> Awaitable[Any]:
+        self.calls.append(("signal", name, signal, timeout_seconds))
         return self._answer(name, {"payload": name})
 
     def wait_for_approval(
@@ -159,7 +159,7 @@ async def test_every_kind_of_step_is_what_a_workflow_in_python_would_ask_for() -
         ("run", "research", "task:t", documents, {"rest": "1m"}, options),
         ("sleep", "night", 8.5),
         ("sleep", "rest", 60.0),
-        ("signal", "paper.arrived", 5.0),
+        ("signal", "paper", "paper.arrived", 5.0),
         (
             "approval",
             "editor-review",
