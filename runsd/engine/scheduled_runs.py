@@ -54,11 +54,11 @@ class ScheduledRuns:
         if 0 < stored.schedule.spec.max_runs <= stored.schedule.runs_made:
             # It was made less after they had been queued.
             schedule_changes.drop_queued(transaction, stored)
-            schedule_changes.change(transaction, stored, replace(stored.schedule, queued=0))
+            schedule_changes.change(transaction, stored, stored.schedule._replace(queued=0))
             return
         at = schedule_changes.first_queued(transaction, stored)
         if at is not None:
-            fewer = replace(stored.schedule, queued=stored.schedule.queued - 1)
+            fewer = stored.schedule._replace(queued=stored.schedule.queued - 1)
             self._run(transaction, schedule_changes.change(transaction, stored, fewer), at)
 
     def backfill(self, transaction: Transaction, stored: StoredSchedule, moments: Iterable[int]) -> list[str]:
@@ -80,7 +80,7 @@ class ScheduledRuns:
                 return _skip(transaction, stored, Skipped(at, at, 1, f"{MAX_QUEUED} occurrences were queued already"))
             case ConcurrencyPolicy.QUEUE if schedule.active or schedule.queued:
                 schedule_changes.decide(transaction, stored, at, "")
-                more = replace(schedule, queued=schedule.queued + 1, last_scheduled_for=at)
+                more = schedule._replace(queued=schedule.queued + 1, last_scheduled_for=at)
                 return schedule_changes.change(transaction, stored, more)
             case ConcurrencyPolicy.REPLACE if schedule.active:
                 reason = f"replaced by the run of {rfc3339(at)}, as the concurrency policy of its schedule says"
@@ -92,8 +92,8 @@ class ScheduledRuns:
         self._make(transaction, stored, at)
         schedule = _current(transaction, stored)
         latest = max(at, schedule.last_scheduled_for or at)
-        counted = replace(schedule, runs_made=schedule.runs_made + 1, last_scheduled_for=latest)
-        return schedule_changes.change(transaction, replace(stored, schedule=counted), counted)
+        counted = schedule._replace(runs_made=schedule.runs_made + 1, last_scheduled_for=latest)
+        return schedule_changes.change(transaction, stored._replace(schedule=counted), counted)
 
     def _make(self, transaction: Transaction, stored: StoredSchedule, at: int) -> Run:
         new, fault = self._new_run(stored.schedule, at)
@@ -185,5 +185,5 @@ def _current(transaction: Transaction, stored: StoredSchedule) -> Schedule:
 
 def _skip(transaction: Transaction, stored: StoredSchedule, skipped: Skipped) -> StoredSchedule:
     schedule_changes.skip(transaction, stored, skipped)
-    more = replace(stored.schedule, skipped=stored.schedule.skipped + skipped.count)
+    more = stored.schedule._replace(skipped=stored.schedule.skipped + skipped.count)
     return schedule_changes.change(transaction, stored, more)

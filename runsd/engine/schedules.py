@@ -238,18 +238,18 @@ def _put(
 ) -> StoredSchedule:
     """A new schedule, or one in place of a deleted one of the same name, whose occurrences stay decided."""
     now = wall_now()
-    fresh = replace(created(project, schedule_id, spec, now, source), is_paused=paused, pause_reason=reason)
+    fresh = created(project, schedule_id, spec, now, source)._replace(is_paused=paused, pause_reason=reason)
     if paused:
-        fresh = replace(fresh, stale_at=None)
+        fresh = fresh._replace(stale_at=None)
     if stored is None:
         return schedule_changes.create(transaction, aim(fresh, now))
     was = stored.schedule
-    back = replace(fresh, revision=was.revision + 1, active=was.active, last_event_id=was.last_event_id)
+    back = fresh._replace(revision=was.revision + 1, active=was.active, last_event_id=was.last_event_id)
     return schedule_changes.change(transaction, stored, aim(back, now))
 
 
 def _deleted(schedule: Schedule) -> Schedule:
-    return revised(replace(schedule, queued=0), wall_now(), is_deleted=True)
+    return revised(schedule._replace(queued=0), wall_now(), is_deleted=True)
 
 
 def _declaring(project: str, schedule_id: str, spec: ScheduleSpec, source: str) -> Callable[[Transaction], bool]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from runsd.model.documents import checked, checked_object
 from runsd.model.run import Run, RunStatus
@@ -137,8 +137,7 @@ def jitter_seconds(spec: ScheduleSpec, schedule_id: str, at: int) -> float:
     return spec.jitter_seconds * (int.from_bytes(digest) / (1 << 64))
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """How a schedule stands; texts empty and moments None when unset.
 
     `next_at` is the occurrence to come, found when the clock showed `aimed_at`. `stale_at` is when it becomes
@@ -197,12 +196,12 @@ def created(project: str, schedule_id: str, spec: ScheduleSpec, now: int, source
 
 def revised(schedule: Schedule, now: int, **changes: Any) -> Schedule:
     """After a wish of a person: another spec, paused, resumed. What is due next is to be found anew."""
-    schedule = replace(schedule, updated_at=now, revision=schedule.revision + 1, **changes)
+    schedule = schedule._replace(updated_at=now, revision=schedule.revision + 1, **changes)
     return watched(aimed(schedule, None, now), now)
 
 
 def aimed(schedule: Schedule, next_at: int | None, now: int) -> Schedule:
-    return replace(schedule, next_at=next_at if schedule.is_in_force else None, aimed_at=now)
+    return schedule._replace(next_at=next_at if schedule.is_in_force else None, aimed_at=now)
 
 
 def aim(schedule: Schedule, now: int) -> Schedule:
@@ -215,25 +214,25 @@ def watched(schedule: Schedule, since: int) -> Schedule:
     """Its staleness counts from `since`."""
     limit = schedule.spec.max_staleness_seconds
     stale_at = since + round(limit * MICROSECONDS) if limit and schedule.is_in_force else None
-    return replace(schedule, is_stale=False, stale_at=stale_at)
+    return schedule._replace(is_stale=False, stale_at=stale_at)
 
 
 def gone_stale(schedule: Schedule) -> Schedule:
-    return replace(schedule, is_stale=True, stale_at=None)
+    return schedule._replace(is_stale=True, stale_at=None)
 
 
 def run_began(schedule: Schedule, run: Run) -> Schedule:
     """A run of the schedule was created."""
-    return replace(schedule, active=schedule.active + 1, last_run_id=run.run_id)
+    return schedule._replace(active=schedule.active + 1, last_run_id=run.run_id)
 
 
 def run_ended(schedule: Schedule, run: Run, now: int) -> Schedule:
     """A run of the schedule became terminal. A cancelled one says nothing of its health."""
-    schedule = replace(schedule, active=schedule.active - 1)
+    schedule = schedule._replace(active=schedule.active - 1)
     if run.status is RunStatus.FAILED:
-        return replace(schedule, has_failed=True)
+        return schedule._replace(has_failed=True)
     if run.status is RunStatus.COMPLETED:
-        schedule = replace(schedule, has_failed=False, last_success_run_id=run.run_id, last_success_at=now)
+        schedule = schedule._replace(has_failed=False, last_success_run_id=run.run_id, last_success_at=now)
         return watched(schedule, now)
     return schedule
 

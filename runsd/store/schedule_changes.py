@@ -7,32 +7,44 @@ occurrences never disagree with its runs.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runsd.model import schedules
 from runsd.model.events import Committed, Event, EventType, encode
 from runsd.model.occurrences import Skipped
 from runsd.model.run import Run
-from runsd.model.schedules import Schedule
+from runsd.model.schedules import Schedule, ScheduleSpec
 from runsd.store.clock import wall_now
+from runsd.store.rows import Row
 from runsd.store.schedule_rows import (
     SCHEDULE_COLUMNS,
     SKIP_COLUMNS,
+    STATE_COLUMNS,
     schedule_from_row,
     schedule_values,
     skipped_from_row,
+    spec_text,
+    state_values,
 )
 
 if TYPE_CHECKING:
     from runsd.store.transaction import StoredRun, Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSchedule:
+class StoredSchedule(NamedTuple):
+    """`spec_on_disk` is the one that its row has, as it was read."""
+
     number: int
     schedule: Schedule
     is_new: bool = False
+    spec_on_disk: ScheduleSpec | None = None
+
+
+def stored_from_row(row: Row) -> StoredSchedule:
+    """`schedule_no`, then in the order of SCHEDULE_COLUMNS."""
+    schedule = schedule_from_row(row[1:])
+    return StoredSchedule(row[0], schedule, spec_on_disk=schedule.spec)
 
 
 @dataclass(slots=True)
@@ -63,7 +75,7 @@ def find(transaction: Transaction, project: str, schedule_id: str) -> StoredSche
     if known is not None:
         return known
     row = transaction.connection.execute(_SELECT, name).fetchone()
-    return StoredSchedule(row[0], schedule_from_row(row[1:])) if row else None
+    return stored_from_row(row) if row else None
 
 
 def create(transaction: Transaction, schedule: Schedule) -> StoredSchedule:
@@ -75,7 +87,7 @@ def create(transaction: Transaction, schedule: Schedule) -> StoredSchedule:
 def change(transaction: Transaction, stored: StoredSchedule, schedule: Schedule, run_id: str = "") -> StoredSchedule:
     """Records how the schedule stands now, and tells of its health if that is another; `run_id` made it so."""
     was = stored.schedule.health
-    stored = _put(transaction, replace(stored, schedule=schedule))
+    stored = _put(transaction, stored._replace(schedule=schedule))
     if schedule.health is not was:
         payload = {"schedule_id": schedule.schedule_id, "health": schedule.health.value, "was": was.value}
         if run_id:
@@ -87,7 +99,7 @@ def change(transaction: Transaction, stored: StoredSchedule, schedule: Schedule,
 def emit(
     transaction: Transaction, stored: StoredSchedule, event_type: EventType, payload: dict[str, Any]
 ) -> StoredSchedule:
-    schedule = replace(stored.schedule, last_event_id=stored.schedule.last_event_id + 1)
+    schedule = stored.schedule._replace(last_event_id=stored.schedule.last_event_id + 1)
     transaction.counters.position += 1
     position = transaction.counters.position
     event = Event(schedule.last_event_id, event_type, encode(payload), transaction.now)
@@ -95,7 +107,7 @@ def emit(
     transaction.staged.schedules.events.append(row)
     name = schedule.schedule_id
     transaction.staged.committed.append(Committed(position, "", schedule.project, schedule.spec.target, event, name))
-    return _put(transaction, replace(stored, schedule=schedule))
+    return _put(transaction, stored._replace(schedule=schedule))
 
 
 def _put(transaction: Transaction, stored: StoredSchedule) -> StoredSchedule:
@@ -175,7 +187,9 @@ def _in_a_row(connection: sqlite3.Connection, number: int, last: Skipped, skippe
 
 _COLUMNS = ", ".join(SCHEDULE_COLUMNS)
 _INSERT = f"INSERT INTO schedules (schedule_no, {_COLUMNS}) VALUES (?{', ?' * len(SCHEDULE_COLUMNS)})"
-_UPDATE = f"UPDATE schedules SET {', '.join(f'{column} = ?' for column in SCHEDULE_COLUMNS)} WHERE schedule_no = ?"
+# Without the names, whose index would be written for nothing, and without the spec, which hardly ever changes.
+_UPDATE = f"UPDATE schedules SET {', '.join(f'{column} = ?' for column in STATE_COLUMNS)} WHERE schedule_no = ?"
+_UPDATE_SPEC = "UPDATE schedules SET spec_json = ? WHERE schedule_no = ?"
 _DECIDE = "INSERT OR REPLACE INTO occurrences (schedule_no, at, run_id) VALUES (?, ?, ?)"
 _DROP = "DELETE FROM occurrences WHERE schedule_no = ? AND run_id = ''"
 _EVENT = (
@@ -188,16 +202,18 @@ _FURTHER = "UPDATE skips SET last_at = ?, count = ?, is_at_least = ? WHERE skip_
 
 
 def write(connection: sqlite3.Connection, staged: StagedSchedules) -> None:
-    new, changed = [], []
+    new, changed, specs = [], [], []
     for stored in staged.by_name.values():
-        values = schedule_values(stored.schedule)
         if stored.is_new:
-            new.append((stored.number, *values))
-        else:
-            changed.append((*values, stored.number))
+            new.append((stored.number, *schedule_values(stored.schedule)))
+            continue
+        changed.append((*state_values(stored.schedule), stored.number))
+        if stored.schedule.spec is not stored.spec_on_disk:
+            specs.append((spec_text(stored.schedule.spec), stored.number))
     for statement, rows in (
         (_INSERT, new),
         (_UPDATE, changed),
+        (_UPDATE_SPEC, specs),
         (_DECIDE, [(*key, run_id) for key, run_id in staged.occurrences.items()]),
         (_DROP, staged.dropped),
         (_EVENT, staged.events),

@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 from runsd.model.errors import NotFound
 from runsd.model.occurrences import Skipped
 from runsd.model.tables import nearest
-from runsd.store.rows import Row, json_array
-from runsd.store.schedule_changes import StoredSchedule
-from runsd.store.schedule_rows import SCHEDULE_COLUMNS, SKIP_COLUMNS, schedule_from_row, skipped_from_row
+from runsd.store.rows import json_array
+from runsd.store.schedule_changes import StoredSchedule, stored_from_row
+from runsd.store.schedule_rows import SCHEDULE_COLUMNS, SKIP_COLUMNS, skipped_from_row
 
 T = TypeVar("T")
 
@@ -73,11 +73,7 @@ class ScheduleQueries:
 
 def _all(connection: sqlite3.Connection, condition: str, values: Sequence[Any]) -> list[StoredSchedule]:
     rows = connection.execute(f"SELECT schedule_no, {_COLUMNS} FROM schedules WHERE {condition}", values)
-    return [_stored(row) for row in rows]
-
-
-def _stored(row: Row) -> StoredSchedule:
-    return StoredSchedule(row[0], schedule_from_row(row[1:]))
+    return [stored_from_row(row) for row in rows]
 
 
 def _get(connection: sqlite3.Connection, project: str, schedule_id: str) -> StoredSchedule:
@@ -108,7 +104,7 @@ def _page(
     for length, *row in rows:
         if len(found) == limit or (found and size + length > page_bytes):
             return found, True
-        found.append(_stored(row))
+        found.append(stored_from_row(row))
         size += length
     return found, False
 

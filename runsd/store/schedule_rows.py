@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from runsd.model.events import compact
@@ -13,26 +15,37 @@ from runsd.model.schedules import CatchUp, ConcurrencyPolicy, Schedule, Schedule
 from runsd.model.timetables import Cron, Every, Once, Timetable
 from runsd.store.rows import Row
 
-# The columns that say which schedule it is; the others are all that changes, in the order of `schedule_values`.
-_NAMES = ("project", "schedule_id", "spec_json", "created_at", "updated_at")
-_STATE = tuple(field.name for field in fields(Schedule) if field.name not in ("spec", *_NAMES))
-SCHEDULE_COLUMNS = (*_NAMES, *_STATE)
-_FLAGS = ("is_deleted", "is_paused", "has_failed", "is_stale")
+# In the order of the fields of a Schedule, which has the spec where the row has its text.
+SCHEDULE_COLUMNS = tuple("spec_json" if name == "spec" else name for name in Schedule._fields)
+_SPEC = Schedule._fields.index("spec")
+_FLAGS = tuple(map(Schedule._fields.index, ("is_deleted", "is_paused", "has_failed", "is_stale")))
+# Those that change of a schedule that keeps its spec; `created_at` when it comes back after it was deleted.
+_KEPT = ("project", "schedule_id", "spec_json")
+STATE_COLUMNS = tuple(name for name in SCHEDULE_COLUMNS if name not in _KEPT)
+_STATE = attrgetter(*STATE_COLUMNS)
+# Longer ones are read anew each time, so that documents are not kept in memory.
+_MAX_KEPT = 2048
 
 
 def schedule_from_row(row: Row) -> Schedule:
     """In the order of SCHEDULE_COLUMNS."""
-    project, schedule_id, spec_json, created_at, updated_at, *state = row
-    named = dict(zip(_STATE, state, strict=True))
-    named |= {flag: bool(named[flag]) for flag in _FLAGS}
-    return Schedule(project, schedule_id, spec_from_text(spec_json), created_at, updated_at, **named)
+    values = list(row)
+    text = values[_SPEC]
+    values[_SPEC] = _spec_of_short(text) if len(text) <= _MAX_KEPT else spec_from_text(text)
+    for place in _FLAGS:
+        values[place] = bool(values[place])
+    return Schedule(*values)
 
 
 def schedule_values(schedule: Schedule) -> tuple[Any, ...]:
     """In the order of SCHEDULE_COLUMNS."""
-    state = (getattr(schedule, name) for name in _STATE)
-    spec_json = spec_text(schedule.spec)
-    return (schedule.project, schedule.schedule_id, spec_json, schedule.created_at, schedule.updated_at, *state)
+    return (*schedule[:_SPEC], spec_text(schedule.spec), *schedule[_SPEC + 1 :])
+
+
+def state_values(schedule: Schedule) -> tuple[Any, ...]:
+    """In the order of STATE_COLUMNS."""
+    values: tuple[Any, ...] = _STATE(schedule)
+    return values
 
 
 def skipped_from_row(row: Row) -> Skipped:
@@ -61,6 +74,12 @@ def spec_from_text(text: str) -> ScheduleSpec:
     if "catch_up" in given:
         given["catch_up"] = CatchUp(given["catch_up"])
     return ScheduleSpec(**given)
+
+
+@lru_cache(maxsize=512)
+def _spec_of_short(text: str) -> ScheduleSpec:
+    """Specs are values, and thousands of schedules may have the same."""
+    return spec_from_text(text)
 
 
 def _timetable(timetable: Timetable) -> dict[str, Any]:

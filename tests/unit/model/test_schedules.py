@@ -129,9 +129,9 @@ def test_paused_is_not_due_and_does_not_become_stale() -> None:
 
 def test_no_more_is_coming_than_may_be_made() -> None:
     spec = replace(SPEC, max_runs=3)
-    schedule = replace(aim(created("p", "s", spec, NOW), NOW), runs_made=1)
+    schedule = aim(created("p", "s", spec, NOW), NOW)._replace(runs_made=1)
     assert [o.at for o in coming(schedule, 5)] == [NOW + MINUTE, NOW + 2 * MINUTE]
-    assert aim(replace(schedule, runs_made=3), NOW).next_at is None
+    assert aim(schedule._replace(runs_made=3), NOW).next_at is None
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ async def _write(journal: Journal) -> None:
 
 def _created(schedule_id: str) -> Any:
     spec = replace(SPEC, concurrency_policy=ConcurrencyPolicy.QUEUE) if schedule_id == QUEUE else SPEC
-    schedule = replace(created("p", schedule_id, spec, 0), next_at=4 * HOUR)
+    schedule = created("p", schedule_id, spec, 0)._replace(next_at=4 * HOUR)
 
     def change(transaction: Transaction) -> None:
         schedule_changes.create(transaction, schedule)
@@ -106,19 +106,19 @@ def _ended(run_id: str, event_type: EventType) -> Any:
 def _skip(transaction: Transaction) -> None:
     stored = _stored(transaction, HOURLY)
     schedule_changes.skip(transaction, stored, Skipped(2 * HOUR, 3 * HOUR, 2, "missed"))
-    schedule_changes.change(transaction, stored, replace(stored.schedule, skipped=2))
+    schedule_changes.change(transaction, stored, stored.schedule._replace(skipped=2))
 
 
 def _queue(transaction: Transaction) -> None:
     stored = _stored(transaction, QUEUE)
     for at in (2 * HOUR, 3 * HOUR):
         schedule_changes.decide(transaction, stored, at, "")
-    schedule_changes.change(transaction, stored, replace(stored.schedule, queued=2))
+    schedule_changes.change(transaction, stored, stored.schedule._replace(queued=2))
 
 
 def _delete(transaction: Transaction) -> None:
     stored = _stored(transaction, DELETED)
-    schedule_changes.change(transaction, stored, replace(stored.schedule, is_deleted=True, next_at=None))
+    schedule_changes.change(transaction, stored, stored.schedule._replace(is_deleted=True, next_at=None))
 
 
 @pytest.fixture(scope="module")
