@@ -15,8 +15,10 @@ MAX_ITEMS = 10_000
 
 
 def items_given(name: str, items: Iterable[Any]) -> list[Any]:
-    if not isinstance(items, Iterable):
+    if not isinstance(items, Iterable) or isinstance(items, (str, bytes)):
         raise ValueError(f"the items of {name!r} must be a list or another iterable, not {items!r}")
+    if isinstance(items, (set, frozenset)):
+        raise ValueError(f"the items of {name!r} are a set, which has another order each time; give them `sorted`")
     given = list(items)
     if len(given) > MAX_ITEMS:
         raise ValueError(f"{name!r} has {len(given):,} items; a map takes {MAX_ITEMS:,}, so map over parts of them")

@@ -265,7 +265,7 @@ def test_get_shows_the_steps(daemon: FakeDaemon) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "label"), [(run_pb2.RUN_STATUS_WAITING, "goes on at"), (run_pb2.RUN_STATUS_PENDING, "start_after")]
+    ("status", "label"), [(run_pb2.RUN_STATUS_WAITING, "goes on by"), (run_pb2.RUN_STATUS_PENDING, "start_after")]
 )
 def test_get_says_when_a_run_goes_on(daemon: FakeDaemon, status: run_pb2.RunStatus.ValueType, label: str) -> None:
     run_id = daemon.add_run("workflow:w", status=status)

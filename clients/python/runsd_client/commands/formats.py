@@ -91,7 +91,7 @@ def show_run(screen: Screen, run: Run) -> None:
 
 def _label(name: str, run: Run) -> str:
     """The field's own name, but where it would mislead: what waits has started long ago."""
-    return "goes on at" if name == "start_after" and run.status is RunStatus.WAITING else name
+    return "goes on by" if name == "start_after" and run.status is RunStatus.WAITING else name
 
 
 def _show_error(screen: Screen, error: RunError) -> None:
