@@ -7,7 +7,8 @@ function there, so that a transaction or a query of several statements is one ho
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,3 +55,13 @@ def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
         connection.execute(pragma)
     if read_only:
         connection.execute("PRAGMA query_only = ON")
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """All reads inside see one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")

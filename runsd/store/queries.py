@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,12 +20,12 @@ from runsd.model.record import Artifact, Documents, LogTail, Record
 from runsd.model.run import Run
 from runsd.model.steps import History
 from runsd.model.targets import RunKind
-from runsd.store.connection import Connection
+from runsd.store.connection import Connection, snapshot
+from runsd.store.histories import Histories, HistoryEvents
 from runsd.store.listing import RunFilter, RunPage, list_runs
 from runsd.store.queue import Queued, ending, next_moment, startable
 from runsd.store.rows import (
     EVENT_COLUMNS,
-    FIRST_STARTED,
     HISTORY,
     RUN_COLUMNS,
     Row,
@@ -97,6 +97,10 @@ class Queries:
         self._lists = _Readers([for_lists])
         self._logs_limit = logs_limit
         self.schedules = ScheduleQueries(self._read)
+        self._histories = Histories(self._read)
+
+    def close(self) -> None:
+        self._histories.close()
 
     async def _read(self, query: Callable[[sqlite3.Connection], T], *, may_take_long: bool = False) -> T:
         async with (self._lists if may_take_long else self._quick).one() as connection:
@@ -114,9 +118,9 @@ class Queries:
         """Raises NotFound."""
         return await self._read(lambda c: _run(c, run_id)[1])
 
-    async def history_events(self, run_id: str) -> tuple[list[Event], int]:
-        """What a workflow is replayed from, and the id of the run's last event of all. Raises NotFound."""
-        return await self._read(lambda c: _history_events(c, run_id))
+    async def history_events(self, run_id: str) -> HistoryEvents:
+        """What a workflow is replayed from. Raises NotFound."""
+        return await self._histories.of(run_id)
 
     async def documents(self, run_id: str) -> Documents:
         """Raises NotFound."""
@@ -175,16 +179,6 @@ def _bounded(rows: Iterator[Row], limit: int, page_bytes: int, size_column: int)
     return page, False
 
 
-@contextmanager
-def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """All reads inside see one state of the database."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("COMMIT")
-
-
 def _run(connection: sqlite3.Connection, run_id: str) -> tuple[int, Run]:
     row = connection.execute(f"SELECT run_no, {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
@@ -220,15 +214,6 @@ def _steps(connection: sqlite3.Connection, number: int, run: Run) -> History:
     if run.status.is_terminal and run.completed_at is not None:
         history.end(run.completed_at)
     return history
-
-
-def _history_events(connection: sqlite3.Connection, run_id: str) -> tuple[list[Event], int]:
-    with snapshot(connection):
-        number, _ = _run(connection, run_id)
-        (last,) = connection.execute("SELECT max(event_id) FROM events WHERE run_no = ?", (number,)).fetchone()
-        begun = connection.execute(FIRST_STARTED, (number,))
-        steps = connection.execute(HISTORY, (number,))
-        return [event_from_row(row) for row in (*begun, *steps)], last
 
 
 def _documents(connection: sqlite3.Connection, number: int) -> Documents:

@@ -30,9 +30,6 @@ HISTORY_EVENT_TYPES = (
     "step.started", "step.completed", "step.failed", "step.skipped",
     "approval.requested", "approval.decided", "signal", "run.retrying", "run.interrupted",
 )  # fmt: skip
-FIRST_STARTED = (
-    f"SELECT {EVENT_COLUMNS} FROM events WHERE run_no = ? AND event_type = 'run.started' ORDER BY event_id LIMIT 1"
-)
 HISTORY = (
     f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY history_of_run WHERE run_no = ? "
     f"AND event_type IN ({', '.join(map(repr, HISTORY_EVENT_TYPES))}) ORDER BY event_id"

@@ -66,7 +66,9 @@ async def _open(stack: AsyncExitStack, directory: Path, file: Path, logs_limit: 
     journal = Journal(writer, file)
     tail = Tail(await journal.load())
     journal.listen(tail.publish)
-    return Store(directory, journal, Queries(readers, logs_limit, journal.fail), tail)
+    queries = Queries(readers, logs_limit, journal.fail)
+    stack.callback(queries.close)
+    return Store(directory, journal, queries, tail)
 
 
 def _make(directory: Path) -> None:

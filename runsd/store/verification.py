@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from runsd.model.record import Artifact
 from runsd.model.run import Run
+from runsd.store.connection import snapshot
 from runsd.store.migrations import StoreTooNew, scripts
-from runsd.store.queries import snapshot
 from runsd.store.run_checks import (
     RunLog,
     artifacts,
