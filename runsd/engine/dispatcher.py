@@ -16,7 +16,7 @@ from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
 from runsd.engine.ending import fail_run
 from runsd.engine.places import NONE_AT_ALL, Places
-from runsd.engine.window import WINDOW, Window
+from runsd.engine.window import Window
 from runsd.model.errors import NotPossible, RunsdError
 from runsd.model.events import EventType
 from runsd.model.record import Documents
@@ -31,6 +31,7 @@ from runsd.store.transaction import StoredRun, Transaction
 
 EXPIRE_AT_ONCE = 500
 END_AT_ONCE = 256
+OFFERED_AT_ONCE = 64
 # The event loop's clock stands still while the machine sleeps; look at the time at least this often.
 MAX_SLEEP_SECONDS = 60.0
 
@@ -138,14 +139,23 @@ class Dispatcher:
         now = steady_now()
         if self._next_moment is None or now < self._next_moment:
             return
-        self._next_moment = None
+        since, self._next_moment = self._next_moment, None
         while await self._store.journal.insist(_expire_some) == EXPIRE_AT_ONCE:
             pass
-        self._window.look_again()
+        await self._offer_what_became_startable(since, now)
         self._may_end = True
         moment = await self._store.queries.next_moment(now)
         if moment is not None:
             self._expect(moment)
+
+    async def _offer_what_became_startable(self, since: int, now: int) -> None:
+        """A moment comes for few, as a rule: what else is in the window need not be read again for them."""
+        found = await self._store.queries.became_startable(since, now, OFFERED_AT_ONCE, self._project_ids())
+        if len(found) >= OFFERED_AT_ONCE:
+            self._window.look_again()
+        else:
+            for queued in found:
+                self._window.offer(queued)
 
     async def _end_what_must(self) -> None:
         """A run that was asked to end waits for no place, nor for the end of a pause: others wait for its end."""
@@ -172,7 +182,7 @@ class Dispatcher:
                 return
 
     async def _fill(self) -> None:
-        limit = min(WINDOW, self._places.free * 2 + 16)
+        limit = self._window.room(self._places.free)
         self._window.begin_filling()
         found = await self._store.queries.startable(
             steady_now(),

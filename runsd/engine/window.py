@@ -2,7 +2,8 @@
 
 The window leaves out *full lanes* (targets and keys at their limit), so that a backlog of one does
 not hide the runs behind it. Whatever it leaves out it knows to leave out: it is *whole* when nothing
-startable is missing, and otherwise asks to be filled from the store once it runs dry.
+startable is missing, and otherwise asks to be filled from the store once it runs dry: with the more
+runs the oftener it does, since the store has to look at all that are due to find the first of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from runsd.engine.places import Places
 from runsd.store.queue import Queued, lane
 
-WINDOW = 256
+WINDOW = 1024
 
 
 class Window:
@@ -24,11 +25,17 @@ class Window:
         self.full_targets: set[str] = set()
         self.busy_keys: set[str] = set()
         self._is_whole = False
+        # How many runs the last filling was for; 0 when it was not of use to its end.
+        self._filled = 0
 
     @property
     def wants_filling(self) -> bool:
         """True when a startable run may be in the store that should start before those here."""
         return not self._is_whole and not self._queued
+
+    def room(self, free: int) -> int:
+        """How many runs to fill it with while so many places are free."""
+        return min(WINDOW, max(free * 2 + 16, self._filled * 2))
 
     def begin_filling(self) -> None:
         """From now on offers are taken whatever the store answers."""
@@ -37,6 +44,7 @@ class Window:
     def fill(self, found: list[Queued], limit: int) -> None:
         for queued in found:
             self._insert(queued)
+        self._filled = limit
         if len(found) == limit:
             # The store may have more right behind the last one: what was offered from there on waits.
             self._is_whole = False
@@ -100,6 +108,7 @@ class Window:
         self._queued.clear()
         self._ids.clear()
         self._is_whole = False
+        self._filled = 0
 
     def _in_full_lane(self, queued: Queued) -> bool:
         if self.full_targets and lane(queued.project, queued.target) in self.full_targets:

@@ -23,7 +23,7 @@ from runsd.model.targets import RunKind
 from runsd.store.connection import Connection, snapshot
 from runsd.store.histories import Histories, HistoryEvents
 from runsd.store.listing import RunFilter, RunPage, list_runs
-from runsd.store.queue import Queued, ending, next_moment, startable
+from runsd.store.queue import Queued, became_startable, ending, next_moment, startable
 from runsd.store.rows import (
     EVENT_COLUMNS,
     HISTORY,
@@ -156,6 +156,9 @@ class Queries:
         busy_keys: Sequence[str],
     ) -> list[Queued]:
         return await self._read(lambda c: startable(c, now, limit, projects, full_targets, busy_keys))
+
+    async def became_startable(self, since: int, now: int, limit: int, projects: Sequence[str]) -> list[Queued]:
+        return await self._read(lambda c: became_startable(c, since, now, limit, projects))
 
     async def ending(self, now: int, limit: int, projects: Sequence[str]) -> list[Queued]:
         return await self._read(lambda c: ending(c, now, limit, projects))

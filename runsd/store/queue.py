@@ -49,6 +49,14 @@ def startable(
     return sorted(found)[:limit]
 
 
+def became_startable(
+    connection: sqlite3.Connection, since: int, now: int, limit: int, projects: Sequence[str]
+) -> list[Queued]:
+    """Runs of these projects whose moment has come in this time, both ends included; up to `limit` of each kind."""
+    values = (since, now, json_array(projects), limit)
+    return [Queued(*row) for query in (_NO_LONGER_DELAYED, _NEWLY_DUE) for row in connection.execute(query, values)]
+
+
 def ending(connection: sqlite3.Connection, now: int, limit: int, projects: Sequence[str]) -> list[Queued]:
     """Runs of these projects that were asked to end and have to go on for it; the oldest first."""
     return [Queued(*row) for row in connection.execute(_ENDING, (now, now, json_array(projects), limit))]
@@ -74,6 +82,14 @@ _PENDING = (
 _DUE = (
     "SELECT -priority, run_no, run_id, project, target, concurrency_key FROM waits CROSS JOIN runs USING (run_no) "
     f"WHERE wake_at <= ? {_OUTSIDE_LANES}"
+)
+_NO_LONGER_DELAYED = (
+    "SELECT -priority, run_no, run_id, project, target, concurrency_key FROM runs INDEXED BY runs_delayed "
+    "WHERE status = 'pending' AND start_after BETWEEN ? AND ? AND project IN (SELECT value FROM json_each(?)) LIMIT ?"
+)
+_NEWLY_DUE = (
+    "SELECT -priority, run_no, run_id, project, target, concurrency_key FROM waits CROSS JOIN runs USING (run_no) "
+    "WHERE wake_at BETWEEN ? AND ? AND project IN (SELECT value FROM json_each(?)) LIMIT ?"
 )
 
 
