@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
 from runsd.engine.ending import fail_run
-from runsd.engine.places import NONE_AT_ALL, Places
+from runsd.engine.places import NONE_AT_ALL, TO_END, Places, PlacesToEnd
 from runsd.engine.window import Window
 from runsd.model.errors import NotPossible, RunsdError
 from runsd.model.events import EventType
@@ -30,7 +31,6 @@ from runsd.store.store import Store
 from runsd.store.transaction import StoredRun, Transaction
 
 EXPIRE_AT_ONCE = 500
-END_AT_ONCE = 256
 OFFERED_AT_ONCE = 64
 # The event loop's clock stands still while the machine sleeps; look at the time at least this often.
 MAX_SLEEP_SECONDS = 60.0
@@ -55,6 +55,7 @@ class Dispatcher:
         self._store = store
         self._catalog = catalog
         self._places = Places(max_running, self._limit_of)
+        self._to_end = PlacesToEnd(self._places)
         self._window = Window(self._places)
         self._execute = execute
         self._wake = asyncio.Event()
@@ -68,6 +69,7 @@ class Dispatcher:
     def finished(self, queued: Queued) -> None:
         """The run's attempt is over: its place is free."""
         self._places.give_back(queued)
+        self._to_end.give_back(queued, steady_now())
         self._window.reopen([queued])
         self._may_end = self._may_end or self._cannot_end_yet
         self._wake.set()
@@ -149,24 +151,30 @@ class Dispatcher:
             self._expect(moment)
 
     async def _offer_what_became_startable(self, since: int, now: int) -> None:
-        """A moment comes for few, as a rule: what else is in the window need not be read again for them."""
+        """Few, as a rule: for them the window need not be read again."""
         found = await self._store.queries.became_startable(since, now, OFFERED_AT_ONCE, self._project_ids())
         if len(found) >= OFFERED_AT_ONCE:
             self._window.look_again()
-        else:
-            for queued in found:
-                self._window.offer(queued)
+            return
+        for queued in found:
+            self._window.offer(queued)
 
     async def _end_what_must(self) -> None:
-        """A run that was asked to end waits for no place, nor for the end of a pause: others wait for its end."""
+        """A run that was asked to end waits for no place of the limits, nor for the end of a pause."""
         while self._may_end:
+            now = steady_now()
+            free = self._to_end.free(now)
+            if not free:
+                self._expect(self._to_end.free_at)
+                return
             self._may_end = False
-            found = await self._store.queries.ending(steady_now(), END_AT_ONCE, self._project_ids())
-            picked = [queued for queued in found if self._places.takes_to_end(queued)]
+            found = await self._store.queries.ending(now, TO_END, self._project_ids())
+            able = (queued for queued in found if self._to_end.takes(queued, now))
+            picked = list(islice(able, free))
             self._cannot_end_yet = len(picked) < len(found)
             if picked:
                 await self._claim(picked)
-            self._may_end = self._may_end or (bool(picked) and len(found) == END_AT_ONCE)
+            self._may_end = self._may_end or (bool(picked) and len(found) >= free)
 
     def _project_ids(self) -> list[str]:
         return [project.id for project in self._catalog.projects]

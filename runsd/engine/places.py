@@ -1,16 +1,22 @@
-"""How many runs may execute at a time: in all, of a target, of a concurrency key."""
+"""How many runs may execute at a time: in all, of a target, of a concurrency key; and beyond that, to end."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 
+from runsd.model.times import MICROSECONDS
 from runsd.store.queue import Queued, lane
 
 # The limit of a target: 0 is without.
 LimitOf = Callable[[str, str], int]
 # The limit of a target that cannot be run until its definition is mended.
 NONE_AT_ALL = -1
+# Places to end: in all, and so many that it is worth while to look for who would take them.
+TO_END = 256
+FREE_TO_END = 64
+# How long one may be held before it is thought to wait for a run that has none.
+TO_END_SECONDS = 0.5
 
 
 class Places:
@@ -25,13 +31,10 @@ class Places:
     def free(self) -> int:
         return max(self._max_running - self._taken, 0)
 
-    def takes_to_end(self, queued: Queued) -> bool:
-        """A place beyond the limits, unless the target cannot be run at all or the key is busy."""
+    def may_end(self, queued: Queued) -> bool:
+        """Whether a run may have a place beyond the limits: a target that cannot be run or a busy key it awaits."""
         _, key = _lanes(queued)
-        if self._limit_of(queued.project, queued.target) == NONE_AT_ALL or (key and self._busy_keys[key]):
-            return False
-        self.take(queued)
-        return True
+        return self._limit_of(queued.project, queued.target) != NONE_AT_ALL and not (key and self._busy_keys[key])
 
     def blocking_lanes(self, queued: Queued) -> tuple[str | None, str | None]:
         """The target and the key that keep a run from starting, or None."""
@@ -53,6 +56,46 @@ class Places:
         _decrement(self._of_target, target)
         if key:
             _decrement(self._busy_keys, key)
+
+
+class PlacesToEnd:
+    """Places beyond the limits, for runs that go on only to end: those that have a place may be waiting for it.
+
+    Ten thousand may be cancelled at one moment, and need not all be in memory for it. But those in here may wait for
+    each other as well, a workflow for the runs below it: once none has ended for a while they count no more.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._counted: set[str] = set()
+        # When one was taken or given back last, in microseconds of the steady clock.
+        self._changed_at = 0
+
+    def free(self, now: int) -> int:
+        """0 also while only few are."""
+        if self._counted and now >= self.free_at:
+            self._counted.clear()
+        free = TO_END - len(self._counted)
+        return free if free >= FREE_TO_END else 0
+
+    @property
+    def free_at(self) -> int:
+        """The moment at which there are free places again, if nothing ends before."""
+        return self._changed_at + round(TO_END_SECONDS * MICROSECONDS)
+
+    def takes(self, queued: Queued, now: int) -> bool:
+        if not self._places.may_end(queued):
+            return False
+        self._places.take(queued)
+        self._counted.add(queued.run_id)
+        self._changed_at = now
+        return True
+
+    def give_back(self, queued: Queued, now: int) -> None:
+        """Of any run that has ended."""
+        if queued.run_id in self._counted:
+            self._counted.discard(queued.run_id)
+            self._changed_at = now
 
 
 def _lanes(queued: Queued) -> tuple[str, str]:

@@ -58,7 +58,10 @@ def became_startable(
 
 
 def ending(connection: sqlite3.Connection, now: int, limit: int, projects: Sequence[str]) -> list[Queued]:
-    """Runs of these projects that were asked to end and have to go on for it; the oldest first."""
+    """Runs of these projects that were asked to end and have to go on for it.
+
+    The youngest first: a workflow waits for the ends of those that it began, and they are younger.
+    """
     return [Queued(*row) for row in connection.execute(_ENDING, (now, now, json_array(projects), limit))]
 
 
@@ -67,7 +70,7 @@ _ENDING = (
     "FROM runs INDEXED BY runs_ending LEFT JOIN waits USING (run_no) "
     "WHERE cancel_requested AND status IN ('pending', 'waiting') "
     "AND (status = 'pending' AND coalesce(start_after, 0) <= ? OR status = 'waiting' AND wake_at <= ?) "
-    "AND project IN (SELECT value FROM json_each(?)) ORDER BY run_no LIMIT ?"
+    "AND project IN (SELECT value FROM json_each(?)) ORDER BY run_no DESC LIMIT ?"
 )
 _OUTSIDE_LANES = (
     "AND project IN (SELECT value FROM json_each(?)) "

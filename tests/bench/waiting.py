@@ -91,6 +91,7 @@ async def measure_waiting(directory: Path, sizes: Sizes) -> list[Figure]:
         Figure("… in the daemon that began them", begun - idle, "MiB"),
         Figure("… timeouts due while it was away: half come within", late.half, "s"),
         Figure("… and all within", late.most, "s"),
+        Figure("… which go on, due at one moment, at", late.count / late.most, "runs/s"),
         Figure("… timeouts that came", late.count, "runs", goal=Goal("all", late.count == count, is_a_must=True)),
     ]
 

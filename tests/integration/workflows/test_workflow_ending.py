@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from runsd_client import AsyncRunsClient, RunStatus
 
+from runsd.engine.places import TO_END
 from tests.integration.daemon import Daemon
 from tests.integration.workflows.harness import killed_and_started, start, until
 
@@ -66,6 +67,26 @@ async def test_they_are_after_a_kill_too(make_daemon: Callable[..., Daemon], fam
             await client.cancel(run_id)
     async with killed_and_started(daemon) as client:
         await all_cancelled(client, run_ids)
+    assert daemon.stop() == 0
+
+
+async def test_more_than_are_ended_at_a_time_wait_for_runs_that_are_not_among_them(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    """All of the parents are asked to end at one moment, before any of their children is."""
+    count = TO_END + 20
+    daemon = make_daemon()
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        run_id = await start(client, "families", count)
+        stream = client.watch(event_types=["run.waiting"], after_position=0)
+        waiting: set[str] = set()
+        async for watched in stream:
+            waiting.add(watched.run_id)
+            if len(waiting) == 2 * count + 1:
+                break
+        await client.cancel(run_id)
+        await all_cancelled(client, [run_id])
     assert daemon.stop() == 0
 
 

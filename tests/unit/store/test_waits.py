@@ -161,6 +161,25 @@ async def test_due_and_pending_runs_stand_in_one_queue(store: Store) -> None:
     assert Queued.of(stored) in await store.queries.startable(steady_now(), 9, ["p"], [], [])
 
 
+async def test_what_became_startable_is_what_had_its_moment_since(store: Store) -> None:
+    now = steady_now()
+    for number, run_id in enumerate(("first", "second", "third")):
+        await waiting(store, run_id, now - (3 - number) * SECOND)
+    await waiting(store, "later", now + 3600 * SECOND)
+    await create(store, "pending")
+
+    async def since(moment: int, limit: int = 9, project: str = "p") -> list[str]:
+        found = await store.queries.became_startable(moment, now, limit, [project])
+        return [queued.run_id for queued in found]
+
+    assert await since(0) == ["first", "second", "third"]
+    assert await since(now - 2 * SECOND) == ["second", "third"], "both ends are included"
+    assert await since(0, limit=2) == ["first", "second"]
+    assert await since(0, project="another") == []
+    await resume(store, "third")
+    assert await since(now - 2 * SECOND) == ["second"]
+
+
 async def test_waiting_survives_a_restart(tmp_path: Path) -> None:
     moment = steady_now() + 3600 * SECOND
     for is_first in (True, False):

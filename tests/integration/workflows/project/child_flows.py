@@ -42,6 +42,12 @@ async def children(ctx: WorkflowContext, input: Any) -> Any:
     return await ctx.parallel(ctx.run("task:hang"), ctx.run("workflow:signal"), ctx.run("task:hang"), failing())
 
 
+@workflow("families")
+async def families(ctx: WorkflowContext, input: Any) -> Any:
+    """So many runs below it, each with one below it that waits."""
+    return await ctx.map("each", "workflow:child", [{"target": "workflow:signal"}] * input)
+
+
 @workflow("busy-parent")
 async def busy_parent(ctx: WorkflowContext, input: Any) -> Any:
     """Executes, so that it is not let go, beside a child that waits."""

@@ -1,0 +1,109 @@
+"""Records of workflows, read for several that ask at one time."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from runsd.model.errors import NotFound, Stopping
+from runsd.model.events import Draft
+from runsd.store import histories
+from runsd.store.connection import connect
+from runsd.store.histories import Found, Histories
+from runsd.store.store import DATABASE, Store, open_store
+from tests.unit.store.test_waits import begin, create
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store(tmp_path, logs_limit=100) as store:
+        writing = asyncio.create_task(store.journal.run())
+        for run_id in ("a", "b", "c"):
+            await create(store, run_id)
+        await begin(store, "b")
+        step = Draft("step.started", '{"step_id":"s"}')
+        await store.journal.change(lambda t: t.emit(t.get("b"), [step, step]))
+        yield store
+        store.journal.stop()
+        await writing
+
+
+class Reader:
+    """Reads when it is let."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.reads = 0
+        self.may_read = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def __call__(self, query: Callable[[sqlite3.Connection], Found]) -> Found:
+        self.reads += 1
+        await self.may_read.wait()
+        if self.failure is not None:
+            raise self.failure
+        connection = await connect(self.file, read_only=True)
+        try:
+            return await connection.call(query)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture
+def reader(store: Store) -> Reader:
+    return Reader(store.directory / DATABASE)
+
+
+async def asked(found: Histories, *run_ids: str) -> list[asyncio.Task[histories.HistoryEvents]]:
+    tasks = [asyncio.create_task(found.of(run_id)) for run_id in run_ids]
+    await asyncio.sleep(0)  # all of them have begun now
+    return tasks
+
+
+async def test_all_that_ask_at_one_time_are_answered_by_one_read(reader: Reader) -> None:
+    a, b, no, again = await asked(found := Histories(reader), "a", "b", "no", "b")
+    reader.may_read.set()
+    assert await a == ([], 1)
+    events, last = await b
+    assert [event.event_type for event in events] == ["run.started", "step.started", "step.started"]
+    assert (last, await again) == (4, (events, last))
+    with pytest.raises(NotFound):
+        await no
+    assert reader.reads == 1
+    assert await found.of("c") == ([], 1)
+    assert reader.reads == 2
+
+
+async def test_long_record_makes_the_others_wait_for_the_next_read(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "MOST_EVENTS", 3)
+    tasks = await asked(Histories(reader), "a", "b", "c", "b")
+    reader.may_read.set()
+    assert [last for _, last in await asyncio.gather(*tasks)] == [1, 4, 1, 4]
+    assert reader.reads == 2
+
+
+async def test_failed_read_fails_those_that_it_was_for(reader: Reader) -> None:
+    found = Histories(reader)
+    (task,) = await asked(found, "a")
+    reader.failure = Stopping()
+    reader.may_read.set()
+    with pytest.raises(Stopping):
+        await task
+    reader.failure = None
+    assert await found.of("a") == ([], 1)
+
+
+async def test_who_waits_no_more_is_not_read_for(reader: Reader) -> None:
+    found = Histories(reader)
+    first, second = await asked(found, "a", "b")
+    first.cancel()
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    reader.may_read.set()
+    assert await found.of("c") == ([], 1)
