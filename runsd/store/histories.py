@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
-from runsd.model.errors import NotFound, RunsdError
+from runsd.model.errors import NotFound
 from runsd.model.events import Event
 from runsd.store.connection import snapshot
 from runsd.store.rows import EVENT_COLUMNS, HISTORY, event_from_row
@@ -34,55 +36,65 @@ Found = list[HistoryEvents | None]
 Read = Callable[[Callable[[sqlite3.Connection], Found]], Coroutine[Any, Any, Found]]
 
 
+@dataclass(eq=False, slots=True)
+class _Asker:
+    """`turn` is done when it is answered, or is to read for all that ask."""
+
+    run_id: str
+    turn: asyncio.Future[None]
+    is_answered: bool = False
+    history: HistoryEvents | None = None
+
+    def answer(self, history: HistoryEvents | None) -> None:
+        self.history, self.is_answered = history, True
+        self.wake()
+
+    def wake(self) -> None:
+        if not self.turn.done():
+            self.turn.set_result(None)
+
+
 class Histories:
+    """As long as anybody asks, one of them reads, for as many as there are by then."""
+
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._wanted: list[tuple[str, asyncio.Future[HistoryEvents]]] = []
-        self._reading: asyncio.Task[None] | None = None
+        self._askers: dict[_Asker, None] = {}
+        self._reader: _Asker | None = None
 
     async def of(self, run_id: str) -> HistoryEvents:
-        """Raises NotFound, Stopping."""
-        future: asyncio.Future[HistoryEvents] = asyncio.get_running_loop().create_future()
-        self._wanted.append((run_id, future))
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read_all(), name="reading histories")
-        return await future
-
-    def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-
-    async def _read_all(self) -> None:
+        """Raises NotFound, and what the read raises."""
+        asker = _Asker(run_id, asyncio.get_running_loop().create_future())
+        self._askers[asker] = None
         try:
-            while self._wanted:
+            self._give_turn()
+            await asker.turn
+            if not asker.is_answered:
                 await self._read_some()
         finally:
-            self._reading = None
+            self._askers.pop(asker, None)
+            if self._reader is asker:
+                self._reader = None
+                self._give_turn()
+        if asker.history is None:
+            raise NotFound("run", run_id)
+        return asker.history
+
+    def _give_turn(self) -> None:
+        """To the one who has asked longest, if nobody has it. One that is cancelled meanwhile gives it on."""
+        if self._reader is None and self._askers:
+            self._reader = next(iter(self._askers))
+            self._reader.wake()
 
     async def _read_some(self) -> None:
-        wanted = [(run_id, future) for run_id, future in self._wanted if not future.done()]
-        some, self._wanted = wanted[:MOST_RUNS], wanted[MOST_RUNS:]
-        if not some:
-            return
-        run_ids = [run_id for run_id, _ in some]
-        try:
-            found = await self._read(lambda c: read_histories(c, run_ids))
-        except RunsdError as error:
-            for _, future in some:
-                _answer(future, error)
-            return
-        self._wanted = [*some[len(found) :], *self._wanted]
-        for (run_id, future), history in zip(some, found, strict=False):
-            _answer(future, NotFound("run", run_id) if history is None else history)
-
-
-def _answer(future: asyncio.Future[HistoryEvents], answer: HistoryEvents | RunsdError) -> None:
-    if future.done():
-        return
-    if isinstance(answer, RunsdError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+        # For those, too, who ask in the same turn of the event loop.
+        await asyncio.sleep(0)
+        askers = list(islice(self._askers, MOST_RUNS))
+        run_ids = [asker.run_id for asker in askers]
+        found = await self._read(lambda c: read_histories(c, run_ids))
+        for asker, history in zip(askers, found, strict=False):
+            self._askers.pop(asker, None)
+            asker.answer(history)
 
 
 def read_histories(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Found:

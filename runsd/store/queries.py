@@ -99,9 +99,6 @@ class Queries:
         self.schedules = ScheduleQueries(self._read)
         self._histories = Histories(self._read)
 
-    def close(self) -> None:
-        self._histories.close()
-
     async def _read(self, query: Callable[[sqlite3.Connection], T], *, may_take_long: bool = False) -> T:
         async with (self._lists if may_take_long else self._quick).one() as connection:
             try:

@@ -66,9 +66,7 @@ async def _open(stack: AsyncExitStack, directory: Path, file: Path, logs_limit: 
     journal = Journal(writer, file)
     tail = Tail(await journal.load())
     journal.listen(tail.publish)
-    queries = Queries(readers, logs_limit, journal.fail)
-    stack.callback(queries.close)
-    return Store(directory, journal, queries, tail)
+    return Store(directory, journal, Queries(readers, logs_limit, journal.fail), tail)
 
 
 def _make(directory: Path) -> None:

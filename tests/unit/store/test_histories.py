@@ -88,13 +88,14 @@ async def test_long_record_makes_the_others_wait_for_the_next_read(
     assert reader.reads == 2
 
 
-async def test_failed_read_fails_those_that_it_was_for(reader: Reader) -> None:
+async def test_failed_read_fails_each_that_asks(reader: Reader) -> None:
     found = Histories(reader)
-    (task,) = await asked(found, "a")
+    tasks = await asked(found, "a", "b")
     reader.failure = Stopping()
     reader.may_read.set()
-    with pytest.raises(Stopping):
-        await task
+    for task in tasks:
+        with pytest.raises(Stopping):
+            await task
     reader.failure = None
     assert await found.of("a") == ([], 1)
 
@@ -107,3 +108,11 @@ async def test_who_waits_no_more_is_not_read_for(reader: Reader) -> None:
     await asyncio.gather(first, second, return_exceptions=True)
     reader.may_read.set()
     assert await found.of("c") == ([], 1)
+
+
+async def test_others_are_read_for_when_the_one_who_reads_is_cancelled(reader: Reader) -> None:
+    first, second = await asked(Histories(reader), "a", "b")
+    first.cancel()
+    reader.may_read.set()
+    assert (await second).last_event_id == 4
+    assert first.cancelled()
