@@ -7,15 +7,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runsd.sdk.context import Cancelled, Context
     from runsd.sdk.declare import schedule, task, workflow
-    from runsd.sdk.workflow import (
-        Approval,
-        ApprovalRejected,
-        Retry,
-        Settled,
-        StepFailed,
-        WaitTimeout,
-        WorkflowContext,
-    )
+    from runsd.sdk.step_options import Retry
+    from runsd.sdk.step_outcomes import Approval, ApprovalRejected, Settled, StepFailed, WaitTimeout
+    from runsd.sdk.workflow import WorkflowContext
 
     __version__: str
 
@@ -41,10 +35,11 @@ _HOMES = {
     "schedule": "runsd.sdk.declare",
     "task": "runsd.sdk.declare",
     "workflow": "runsd.sdk.declare",
+    "Retry": "runsd.sdk.step_options",
     **dict.fromkeys(
-        ("Approval", "ApprovalRejected", "Retry", "Settled", "StepFailed", "WaitTimeout", "WorkflowContext"),
-        "runsd.sdk.workflow",
+        ("Approval", "ApprovalRejected", "Settled", "StepFailed", "WaitTimeout"), "runsd.sdk.step_outcomes"
     ),
+    "WorkflowContext": "runsd.sdk.workflow",
 }
 
 

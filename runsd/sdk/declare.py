@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
     from typing import Any, Literal, TypeVar, overload
 
-    from runsd.sdk.workflow import Duration, Retry, WorkflowContext
+    from runsd.sdk.step_options import Duration, Retry
+    from runsd.sdk.workflow import WorkflowContext
 
     Function = TypeVar("Function", bound=Callable[..., Any])
     WorkflowFunction = TypeVar("WorkflowFunction", bound=Callable[[WorkflowContext, Any], Awaitable[Any]])

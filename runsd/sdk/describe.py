@@ -23,7 +23,7 @@ from runsd.sdk.callables import NoSuchCallable, find, import_module, put_first_o
 from runsd.sdk.declare import ATTRIBUTE, Declaration
 from runsd.sdk.documents import NotJson, dumps
 from runsd.sdk.failure import location, summary
-from runsd.sdk.workflow import Retry
+from runsd.sdk.step_options import Retry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

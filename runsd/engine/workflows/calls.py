@@ -12,7 +12,7 @@ from runsd.adapters.containment import in_thread
 from runsd.model.run import ErrorCode, RunError
 from runsd.sdk.documents import NotJson, detail_json, dumps
 from runsd.sdk.failure import describe, printable
-from runsd.sdk.workflow import StepFailed
+from runsd.sdk.step_outcomes import StepFailed
 
 # True while a step's function executes: it can begin no steps of its own.
 inside_step: ContextVar[bool] = ContextVar("inside_step", default=False)

@@ -20,7 +20,7 @@ from runsd.model.retry import delays_json
 from runsd.model.run import ErrorCode, Run, RunError, RunStatus
 from runsd.model.steps import StepKind
 from runsd.sdk.documents import NotJson, dumps
-from runsd.sdk.workflow import StepOptions
+from runsd.sdk.step_options import StepOptions
 from runsd.store.store import Store
 from runsd.store.transaction import StoredRun, Transaction
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runsd.model.settings import Backoff, RetrySettings
 from runsd.sdk.durations import seconds
-from runsd.sdk.workflow import Retry
+from runsd.sdk.step_options import Retry
 
 
 def delays_of(retry: Retry) -> RetrySettings:

@@ -18,7 +18,7 @@ from runsd.model.replay import Scope
 from runsd.model.run import RunError
 from runsd.model.steps import StepState
 from runsd.sdk.arguments import Strategy
-from runsd.sdk.workflow import Settled, StepFailed
+from runsd.sdk.step_outcomes import Settled, StepFailed
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ from runsd.model.replay import COMPENSATIONS, VALUE_PREFIX, Scope
 from runsd.model.run import ErrorCode, RunError
 from runsd.model.steps import Step, StepKind, StepState
 from runsd.sdk.arguments import Strategy
-from runsd.sdk.workflow import Approval, ApprovalRequest, StepFailed, StepOptions
+from runsd.sdk.step_options import ApprovalRequest, StepOptions
+from runsd.sdk.step_outcomes import Approval, StepFailed
 
 T = TypeVar("T")
 

@@ -24,7 +24,9 @@ from runsd.model.pipelines import (
 )
 from runsd.model.run import ErrorCode
 from runsd.sdk.durations import seconds
-from runsd.sdk.workflow import Approval, Retry, Settled, StepFailed, WorkflowContext
+from runsd.sdk.step_options import Retry
+from runsd.sdk.step_outcomes import Approval, Settled, StepFailed
+from runsd.sdk.workflow import WorkflowContext
 
 _OF_AN_ITEM = frozenset({"item", "index"})
 

@@ -21,7 +21,7 @@ from runsd.model.replay import COMPENSATIONS, Nondeterministic, Replay, Scope
 from runsd.model.run import ErrorCode, Run, RunError
 from runsd.model.settings import Limits
 from runsd.model.steps import History, Signal, Step, StepKind, StepState
-from runsd.sdk.workflow import Approval, ApprovalRejected, StepFailed, WaitTimeout
+from runsd.sdk.step_outcomes import Approval, ApprovalRejected, StepFailed, WaitTimeout
 
 logger = structlog.get_logger()
 

@@ -19,7 +19,8 @@ from runsd.model.run import ErrorCode, RunError
 from runsd.model.steps import StepKind, StepState
 from runsd.model.times import after, rfc3339
 from runsd.sdk.documents import dumps
-from runsd.sdk.workflow import Approval, ApprovalRequest, Retry, StepOptions
+from runsd.sdk.step_options import ApprovalRequest, Retry, StepOptions
+from runsd.sdk.step_outcomes import Approval
 from runsd.store.clock import steady_now
 
 

@@ -22,16 +22,9 @@ from runsd.model.pipelines import (
     Strategy,
 )
 from runsd.model.settings import Backoff
-from runsd.sdk.workflow import (
-    Approval,
-    ApprovalRequest,
-    Operations,
-    Retry,
-    Settled,
-    StepFailed,
-    StepOptions,
-    WorkflowContext,
-)
+from runsd.sdk.step_options import ApprovalRequest, Retry, StepOptions
+from runsd.sdk.step_outcomes import Approval, Settled, StepFailed
+from runsd.sdk.workflow import Operations, WorkflowContext
 
 Call = tuple[Any, ...]
 

@@ -14,7 +14,8 @@ from runsd.model.attempt import Outcome
 from runsd.model.errors import NotPossible
 from runsd.model.record_size import MAX_EVENTS
 from runsd.model.run import ErrorCode
-from runsd.sdk.workflow import Retry, WorkflowContext
+from runsd.sdk.step_options import Retry
+from runsd.sdk.workflow import WorkflowContext
 from tests.unit.engine.workflow_room import Program, Room, room
 
 

@@ -20,7 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runsd.model.events import Event, EventType, decode
-from runsd.sdk.workflow import Retry, Settled, StepFailed, WorkflowContext
+from runsd.sdk.step_options import Retry
+from runsd.sdk.step_outcomes import Settled, StepFailed
+from runsd.sdk.workflow import WorkflowContext
 from tests.unit.engine.workflow_room import Room, room
 
 Keys = tuple[int, ...]

@@ -14,7 +14,8 @@ import pytest
 from runsd.engine.workflows.unawaited import KEPT
 from runsd.model.events import decode
 from runsd.model.run import ErrorCode
-from runsd.sdk.workflow import StepFailed, WorkflowContext
+from runsd.sdk.step_outcomes import StepFailed
+from runsd.sdk.workflow import WorkflowContext
 from tests.unit.engine.workflow_room import Room, room
 
 Call = Callable[[WorkflowContext], Awaitable[Any]]

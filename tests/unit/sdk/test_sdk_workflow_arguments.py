@@ -11,7 +11,8 @@ from unittest.mock import Mock
 import pytest
 
 from runsd.sdk.durations import MAX_SECONDS, seconds
-from runsd.sdk.workflow import ApprovalRequest, Retry, WorkflowContext
+from runsd.sdk.step_options import ApprovalRequest, Retry
+from runsd.sdk.workflow import WorkflowContext
 
 Call = Callable[[WorkflowContext], Any]
 
