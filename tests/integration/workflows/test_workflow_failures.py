@@ -199,6 +199,35 @@ async def test_run_is_undone_when_its_time_is_over(client: AsyncRunsClient, tmp_
     assert [mark for mark in marks(file) if mark != "works"] == [*DONE, *UNDONE]
 
 
+@pytest.mark.parametrize("workflow_id", ["timed", "toml/timed"])
+async def test_timeout_of_its_definition_counts_where_its_run_has_none(
+    client: AsyncRunsClient, workflow_id: str
+) -> None:
+    run = await failed(client, await start(client, workflow_id), "timeout")
+    assert run.error is not None and run.error.message == "the attempt did not end within 0.05 s"
+    other = await start(client, workflow_id, timeout_seconds=0.06)
+    run = await failed(client, other, "timeout")
+    assert run.error is not None and run.error.message == "the attempt did not end within 0.06 s"
+
+
+@pytest.mark.parametrize(
+    ("workflow_id", "delays"),
+    [
+        ("delays-fixed", [0.02, 0.02, 0.02, 0.02]),
+        ("delays-exponential", [0.02, 0.04, 0.08, 0.1]),
+        ("toml/delays-linear", [0.02, 0.04, 0.06, 0.08]),
+    ],
+)
+async def test_attempts_are_delayed_as_its_definition_says(
+    client: AsyncRunsClient, workflow_id: str, delays: list[float]
+) -> None:
+    """Not by the daemon's settings: 0.01 s to begin with."""
+    run = await failed(client, await start(client, workflow_id), "exception")
+    retrying = [e for e in await events_of(client, run.run_id) if e.event_type == "run.retrying"]
+    # Give or take a fifth.
+    assert [e.payload["delay_seconds"] for e in retrying] == [pytest.approx(delay, rel=0.21) for delay in delays]
+
+
 async def test_attempt_after_a_timeout_goes_on(client: AsyncRunsClient, tmp_path: Path) -> None:
     file = tmp_path / "marks"
     run_id = await start(client, "interrupted", {"file": str(file)}, timeout_seconds=0.4, backoff_limit=1)

@@ -224,6 +224,21 @@ ENDS = {
 }  # fmt: skip
 
 
+@workflow("timed", timeout="50ms")
+async def timed(ctx: WorkflowContext, input: Any) -> Any:
+    await ctx.wait_for_signal("never")
+
+
+@workflow("delays-fixed", retry=Retry(max_attempts=5, backoff="fixed", initial_delay="20ms"))
+async def delays_fixed(ctx: WorkflowContext, input: Any) -> Any:
+    raise ValueError("as asked")
+
+
+@workflow("delays-exponential", retry=Retry(max_attempts=5, initial_delay="20ms", max_delay="0.1s"))
+async def delays_exponential(ctx: WorkflowContext, input: Any) -> Any:
+    raise ValueError("as asked")
+
+
 @workflow("undone/tried-again", retry=Retry(max_attempts=2, initial_delay=0.01))
 async def undone_tried_again(ctx: WorkflowContext, input: Any) -> Any:
     return await undone(ctx, input)
