@@ -12,10 +12,11 @@ import pytest
 
 from runsd.engine.workflows.letting_go import record_wait
 from runsd.engine.workflows.waits import Wait, Waits
+from runsd.model.errors import NotPossible
 from runsd.model.events import EventType, decode
-from runsd.model.run import RunStatus
+from runsd.model.run import RunStatus, moment_of
 from runsd.model.steps import StepKind
-from runsd.sdk.workflow import WorkflowContext
+from runsd.sdk.workflow import Retry, WaitTimeout, WorkflowContext
 from tests.unit.engine.workflow_room import Program, Room, room
 
 
@@ -131,6 +132,73 @@ async def test_signal_that_comes_before_it_is_in_memory_is_noticed_at_once(here:
     await here.signal(run_id, "go")
     outcome = await asyncio.wait_for(here.execute(spec, program), 30)
     assert outcome.error is None
+
+
+async def test_decision_after_the_expiry_is_refused_before_the_workflow_has_noticed(here: Room) -> None:
+    """Its daemon was away, or has other things to do: the record alone says that it is too late."""
+    run_id = await here.create()
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        with pytest.raises(WaitTimeout):
+            await ctx.wait_for_approval("review", timeout=0)
+        return (await ctx.wait_for_approval("again", timeout="1h")).approved
+
+    await here.start(run_id)
+    place = {"step_id": "review", "name": "review"}
+    begun = place | {"kind": "approval", "attempt": 1, "until": "2026-01-01T00:00:00Z"}
+    asked = place | {"expires_at": "2026-01-01T00:00:00Z"}
+    await here.tell(run_id, EventType.STEP_STARTED, begun)
+    await here.tell(run_id, EventType.APPROVAL_REQUESTED, asked)
+    with pytest.raises(NotPossible, match="approval 'review' has expired"):
+        await here.approve(run_id, "review")
+    await here.record(run_id, EventType.INTERRUPTED, {})
+    assert (await here.execute(await here.start(run_id), program)).is_waiting
+    await here.approve(run_id, "again")
+    outcome = await here.execute(await here.resume(run_id), program)
+    assert (outcome.error, outcome.output_json) == (None, "true")
+
+
+FAILED = {"message": "no good", "code": "exception"}
+
+
+@pytest.mark.parametrize(
+    ("retry", "hours"),
+    [
+        (Retry(9, "fixed", "1h", "9h"), [1, 1, 1, 1, 1]),
+        (Retry(9, "linear", "1h", "9h"), [1, 2, 3, 4, 5]),
+        (Retry(9, "exponential", "1h", "9h"), [1, 2, 4, 8, 9]),
+    ],
+    ids=["fixed", "linear", "exponential"],
+)
+@pytest.mark.parametrize("failures", range(5))
+async def test_next_attempt_of_a_step_is_as_far_off_as_its_retry_says(
+    here: Room, retry: Retry, hours: list[int], failures: int
+) -> None:
+    """Failures before are only told in the record, so that nobody has to wait for what follows them."""
+    run_id = await here.create()
+    step = {"step_id": "work", "name": "work", "kind": "function"}
+
+    def work() -> None:
+        raise ValueError("no good")
+
+    async def program(ctx: WorkflowContext, input: Any) -> Any:
+        await ctx.step("work", work, retry=retry)
+
+    await here.start(run_id)
+    for attempt in range(1, failures + 1):
+        await here.tell(run_id, EventType.STEP_STARTED, step | {"attempt": attempt})
+        end = step | {"attempt": attempt, "error": FAILED, "retry_at": "2026-01-01T00:00:00Z"}
+        await here.tell(run_id, EventType.STEP_FAILED, end)
+    await here.record(run_id, EventType.INTERRUPTED, {})
+    assert (await here.execute(await here.start(run_id), program)).is_waiting
+    failed = [event for event in await here.events(run_id) if event.event_type == EventType.STEP_FAILED]
+    assert len(failed) == failures + 1
+    payload = decode(failed[-1].payload_json)
+    assert payload["attempt"] == failures + 1
+    retry_at = moment_of(payload, "retry_at")
+    assert retry_at is not None
+    # Give or take a fifth.
+    assert (retry_at - failed[-1].created_at) / 3600e6 == pytest.approx(hours[failures], rel=0.21)
 
 
 async def test_what_is_told_before_the_end_of_a_branch_is_told_once(here: Room) -> None:

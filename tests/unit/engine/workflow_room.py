@@ -22,7 +22,7 @@ from runsd.engine.workflows.adapter import WorkflowAdapter
 from runsd.engine.workflows.execution import WorkflowExecution
 from runsd.model.attempt import Outcome
 from runsd.model.creation import CreateRequest, NewRun
-from runsd.model.events import Draft, Event, EventType
+from runsd.model.events import Draft, Event, EventType, encode
 from runsd.model.record import Documents
 from runsd.model.run import Run
 from runsd.model.settings import Limits
@@ -103,6 +103,10 @@ class Room:
 
     async def record(self, run_id: str, event_type: EventType, payload: dict[str, Any]) -> None:
         await self.store.journal.change(lambda t: t.record(t.get(run_id), event_type, payload))
+
+    async def tell(self, run_id: str, event_type: EventType, payload: dict[str, Any]) -> None:
+        """Into the record, as if the workflow had."""
+        await self._write(run_id, [Draft(event_type, encode(payload))])
 
     async def emit(self, run_id: str, events: Sequence[Event]) -> None:
         await self._write(run_id, [Draft(event.event_type, event.payload_json) for event in events])
