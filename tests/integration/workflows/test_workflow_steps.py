@@ -42,6 +42,17 @@ async def test_steps_give_their_results_as_json(client: AsyncRunsClient) -> None
     assert all(end["duration_ms"] >= 0 and end["attempt"] == 1 for end in ends)
 
 
+async def test_end_of_a_step_tells_how_long_it_took(client: AsyncRunsClient) -> None:
+    run = await execute(client, "lasting")
+    assert run.status is RunStatus.COMPLETED and run.created_at and run.completed_at, run.error
+    whole = (run.completed_at - run.created_at).total_seconds() * 1000
+    ends = [e.payload for e in await events_of(client, run.run_id) if e.event_type == "step.completed"]
+    durations = {end["step_id"]: end["duration_ms"] for end in ends if end["kind"] == "function"}
+    assert list(durations) == ["on-the-loop", "in-a-thread", "item[0]"]
+    # One after the other; each is rounded.
+    assert min(durations.values()) >= 50 and sum(durations.values()) <= whole + 2, (durations, whole)
+
+
 async def test_workflow_has_its_documents(client: AsyncRunsClient) -> None:
     run = await execute(client, "same-id/declared-by-name", {"a": 2**60}, config=[1])
     assert run.output == {"input": {"a": 2**60}, "config": [1], "same": True, "attempt": 1}

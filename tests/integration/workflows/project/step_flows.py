@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -27,6 +28,13 @@ async def steps(ctx: WorkflowContext, input: Any) -> Any:
         await ctx.step("plain", twice, [1]),
         await ctx.step("wrapped", lambda: later(5, more=6)),
     ]
+
+
+@workflow("lasting")
+async def lasting(ctx: WorkflowContext, input: Any) -> Any:
+    await ctx.step("on-the-loop", asyncio.sleep, 0.05)
+    await ctx.step("in-a-thread", time.sleep, 0.05)
+    await ctx.map("item", time.sleep, [0.05])
 
 
 @workflow("same-id/declared-by-name")
