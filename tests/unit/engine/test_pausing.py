@@ -16,7 +16,9 @@ from runsd.model.errors import NotPossible
 from runsd.model.events import EventType, decode
 from runsd.model.run import RunStatus, moment_of
 from runsd.model.steps import StepKind
-from runsd.sdk.workflow import Retry, WaitTimeout, WorkflowContext
+from runsd.sdk.step_options import Retry
+from runsd.sdk.step_outcomes import WaitTimeout
+from runsd.sdk.workflow import WorkflowContext
 from tests.unit.engine.workflow_room import Program, Room, room
 
 
