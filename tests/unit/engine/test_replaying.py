@@ -100,6 +100,8 @@ async def _check(made: Made, directory: Path) -> None:
         world = World()
         run_id = await here.create()
         result = await _result(here, outside, run_id, made, world)
+        _, error = result
+        assert sorted(world.undone) == (sorted(world.to_undo) if error else [])
         record = [event for event in await here.events(run_id) if event.event_type in HISTORY_TYPES]
         for length in _lengths(record):
             replay_id = await here.create()

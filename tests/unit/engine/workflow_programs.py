@@ -30,6 +30,7 @@ class World:
 
     failures: Counter[str] = field(default_factory=Counter)
     executed: list[str] = field(default_factory=list)
+    to_undo: set[str] = field(default_factory=set)
     undone: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -66,6 +67,7 @@ class Passage:
             if is_broken:
                 raise RuntimeError(f"{key} cannot be undone")
 
+        self.world.to_undo.add(key)
         self.ctx.on_failure(undo, name=f"{UNDO}{key}")
 
 
