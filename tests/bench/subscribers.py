@@ -51,7 +51,8 @@ async def _follow(address: str, run_id: str, sha256: str) -> bool:
     async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
         checked = Checked()
         stub: RunsAsyncStub = runs_pb2_grpc.RunsStub(channel)
-        async for page in stub.Events(runs_pb2.EventsRequest(run_id=run_id, follow=True)):
+        # So many connections at one time may take longer than gRPC gives the first attempt at one.
+        async for page in stub.Events(runs_pb2.EventsRequest(run_id=run_id, follow=True), wait_for_ready=True):
             for event in page.data:
                 checked.add(event)
         return checked.is_intact(sha256)

@@ -185,7 +185,7 @@ class Outside:
             run_id = await self._asking.get()
             history = History().add_all(await self._here.events(run_id))
             for step in list(history.steps.values()):
-                if step.state is StepState.WAITING and not step.name.startswith(NEVER):
+                if step.state is StepState.WAITING and not _awaited_name(step).startswith(NEVER):
                     await self._end(run_id, history, step)
             self._asking.task_done()
 
@@ -197,10 +197,11 @@ class Outside:
         if step.kind is StepKind.RUN:
             await self._here.end_child(step.child_run_id, self.execute)
         elif step.kind is StepKind.SIGNAL:
-            asked = sum((s.kind, s.name) == (step.kind, step.name) for s in history.steps.values())
-            sent = sum(signal.name == step.name for signal in history.signals)
+            name = _awaited_name(step)
+            asked = sum(s.kind is StepKind.SIGNAL and _awaited_name(s) == name for s in history.steps.values())
+            sent = sum(signal.name == name for signal in history.signals)
             if sent < asked:
-                await self._here.signal(run_id, step.name, json.dumps({"signal": step.name, "count": sent + 1}))
+                await self._here.signal(run_id, name, json.dumps({"signal": name, "count": sent + 1}))
         elif step.kind is StepKind.APPROVAL and step.step_id in history.asked.keys() - history.decisions.keys():
             decide = self._here.reject if step.name.startswith(REJECT) else self._here.approve
             # It may have been cancelled in the meantime.
@@ -232,3 +233,8 @@ async def room(directory: Path) -> AsyncIterator[Room]:
         yield made
         store.journal.stop()
         await writing
+
+
+def _awaited_name(step: Step) -> str:
+    """Of a signal step that of the signal, which is told where it is another."""
+    return step.detail if step.kind is StepKind.SIGNAL and step.detail else step.name
