@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from runsd_client import (
     AlreadyExistsError,
     AsyncRunsClient,
+    CreateAnswer,
     InvalidRequestError,
     NewRun,
     NotFoundError,
@@ -163,6 +164,28 @@ async def test_batch_is_all_or_none(client: AsyncRunsClient) -> None:
         await client.batch_create([])
     with pytest.raises(InvalidRequestError, match="1 to 1000"):
         await client.batch_create([NewRun("task:quick")] * 1001)
+
+
+async def test_created_at_the_same_time_each_has_its_own_answer(client: AsyncRunsClient) -> None:
+    known = NewRun("task:quick", input="known", idempotency_key="together")
+    first = await client.create(known)
+    good = [NewRun("task:quick", input=n, config={"n": n}, metadata={"n": n}) for n in range(150)]
+    wanted = [*good, NewRun("task:quik"), known, NewRun("task:quick", priority=5000)]
+    before = await _count(client)
+    answers = await asyncio.gather(*map(client.create, wanted), return_exceptions=True)
+    *made, unknown, again, faulty = answers
+    for asked, answer in zip(good, made, strict=True):
+        assert isinstance(answer, CreateAnswer)
+        assert not answer.duplicate
+        assert (answer.run.input, answer.run.config, answer.run.metadata) == (asked.input, asked.config, asked.metadata)
+        kept = await client.get(answer.run.run_id)
+        assert (kept.input, kept.config, kept.metadata) == (asked.input, asked.config, asked.metadata)
+    assert isinstance(again, CreateAnswer)
+    assert (again.duplicate, again.run.run_id, again.run.input) == (True, first.run.run_id, "known")
+    assert isinstance(unknown, NotFoundError)
+    assert isinstance(faulty, InvalidRequestError)
+    assert [violation.field for violation in faulty.violations] == ["priority"]
+    assert await _count(client) == before + len(good)
 
 
 async def test_thousand_at_once(client: AsyncRunsClient) -> None:

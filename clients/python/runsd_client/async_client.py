@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -19,6 +19,7 @@ from runsd_client.artifact_files import ArtifactFile, destination, find_artifact
 from runsd_client.async_schedules import AsyncSchedules
 from runsd_client.calls import Call
 from runsd_client.core import ClientCore
+from runsd_client.create_batches import CreateBatches
 from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCursor
 from runsd_client.proto.admin_pb2_grpc import AdminStub
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
@@ -47,7 +48,8 @@ T = TypeVar("T")
 class AsyncRunsClient(ClientCore):
     """Runs on one daemon, from asyncio code.
 
-    The methods are those of RunsClient, and described there. A stream that is left before its end
+    The methods are those of RunsClient, and described there. Runs that are created at the same time
+    travel in few calls. A stream that is left before its end
     should be closed: `async with contextlib.aclosing(client.follow(run_id)) as events`.
     """
 
@@ -71,7 +73,8 @@ class AsyncRunsClient(ClientCore):
         return await self.create(requests.workflow_run(workflow_id, target, options), project=project)
 
     async def create(self, run: NewRun, *, project: str | None = None) -> CreateAnswer:
-        return await self._call(calls.create(run, self._settings, project))
+        request = requests.create_request(run, self._settings, self._settings.project_or_default(project))
+        return await self._answered(partial(self._creates.answer, request))
 
     async def batch_create(self, runs: Sequence[NewRun], *, project: str | None = None) -> tuple[CreateAnswer, ...]:
         return await self._call(calls.batch_create(runs, self._settings, project))
@@ -188,6 +191,8 @@ class AsyncRunsClient(ClientCore):
         self._closed = True
         if "_channel" in self.__dict__:
             await self._channel.close()
+        if "_creates" in self.__dict__:
+            await self._creates.ended()
 
     async def __aenter__(self) -> Self:
         return self
@@ -210,11 +215,18 @@ class AsyncRunsClient(ClientCore):
             "schedules": SchedulesStub(self._channel),
         }
 
+    @cached_property
+    def _creates(self) -> CreateBatches:
+        return CreateBatches(self._once, self._error)
+
     async def _call(self, call: Call[T]) -> T:
+        return await self._answered(partial(self._once, call))
+
+    async def _answered(self, once: Callable[[], Awaitable[T]]) -> T:
         tries = self._tries()
         while True:
             try:
-                return await self._once(call)
+                return await once()
             except grpc.RpcError as error:
                 await asyncio.sleep(tries.after(self._error(error)))
 

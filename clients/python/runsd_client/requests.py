@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, TypedDict, TypeVar
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -77,6 +79,9 @@ class NewRun:
     created_by: str = ""
 
 
+_UNSET = {field.name: None if field.default is MISSING else field.default for field in fields(NewRun)}
+
+
 class RunFilters(TypedDict, total=False):
     """Which runs to list; a run must fit every filter that is set.
 
@@ -117,8 +122,8 @@ def _refuse_unknown(method: str, options: RunOptions) -> None:
 
 def create_request(run: NewRun, settings: Settings, project: str) -> runs_pb2.CreateRunRequest:
     parent = settings.parent_run_id if run.parent_run_id is None else run.parent_run_id
-    filled = replace(run, idempotency_key=run.idempotency_key or new_key(), parent_run_id=parent)
-    values = {field.name: getattr(filled, field.name) for field in fields(filled)}
+    values = {name: value for name, unset in _UNSET.items() if (value := getattr(run, name)) is not unset}
+    values |= {"idempotency_key": run.idempotency_key or new_key(), "parent_run_id": parent}
     return fill(runs_pb2.CreateRunRequest(project=project), values)
 
 
@@ -142,10 +147,12 @@ def new_key() -> str:
 def fill(message: M, values: Mapping[str, Any]) -> M:
     """Sets the fields of `message`, None left out; documents go to their `*_json` field."""
     violations = []
+    writers = _writers(message.DESCRIPTOR)
     for name, value in values.items():
-        field = name if name in message.DESCRIPTOR.fields_by_name else f"{name}_json"
+        field = name if name in writers else f"{name}_json"
         try:
-            _set(message, field, value)
+            if value is not None:
+                writers[field](message, value)
         except (TypeError, ValueError) as error:
             violations.append(FieldViolation(field, f"{error}"))
     if violations:
@@ -153,23 +160,36 @@ def fill(message: M, values: Mapping[str, Any]) -> M:
     return message
 
 
-def _set(message: Message, field: str, value: Any) -> None:
-    if value is None:
-        return
-    if field.endswith("_json"):
-        setattr(message, field, write_document(value))
-    elif field in _ENUMS:
-        setattr(message, field, _ENUMS[field].number(value))
-    elif field == "statuses":
-        getattr(message, field).extend(_STATUSES.number(status) for status in _several(value))
-    elif field in _DURATIONS:
-        setattr(message, field, seconds(value))
-    elif message.DESCRIPTOR.fields_by_name[field].message_type is Timestamp.DESCRIPTOR:
-        getattr(message, field).FromDatetime(_aware(value))
-    elif isinstance(value, (list, tuple)):
-        getattr(message, field).extend(value)
-    else:
-        setattr(message, field, value)
+_Writer = Callable[[Any, Any], None]
+
+
+@cache
+def _writers(message: Descriptor) -> Mapping[str, _Writer]:
+    """How each field is set; found once, since descriptors are slow to ask."""
+    return {field.name: _writer(field) for field in message.fields}
+
+
+def _writer(field: Any) -> _Writer:
+    name = field.name
+    if name == "statuses":
+        return lambda message, value: message.statuses.extend(map(_STATUSES.number, _several(value)))
+    if field.message_type is Timestamp.DESCRIPTOR:
+        return lambda message, value: getattr(message, name).FromDatetime(_aware(value))
+    if field.is_repeated:
+        return lambda message, value: getattr(message, name).extend(value)
+    converted = _converted(name)
+    if converted is None:
+        return lambda message, value: setattr(message, name, value)
+    return lambda message, value: setattr(message, name, converted(value))
+
+
+def _converted(name: str) -> Callable[[Any], Any] | None:
+    """What becomes of a value before it is set, if anything."""
+    if name.endswith("_json"):
+        return write_document
+    if name in _DURATIONS:
+        return seconds
+    return _ENUMS[name].number if name in _ENUMS else None
 
 
 def _several(value: Sequence[str] | str) -> Sequence[str]:

@@ -137,7 +137,12 @@ class Service(RunsServicer, DefinitionsServicer):
         self, request: runs_pb2.BatchCreateRunsRequest, context: Any
     ) -> runs_pb2.BatchCreateRunsResponse:
         await self.receive("BatchCreateRuns", request, context)
-        return runs_pb2.BatchCreateRunsResponse(data=[self.made(one) for one in request.requests])
+        made = runs_pb2.BatchCreateRunsResponse(data=[self.made(one) for one in request.requests])
+        for answer in made.data:
+            answer.run.ClearField("input_json")
+            answer.run.ClearField("config_json")
+        await self.lose_answer("BatchCreateRuns", context)
+        return made
 
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Any) -> runs_pb2.GetRunResponse:
         await self.receive("GetRun", request, context)

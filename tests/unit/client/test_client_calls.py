@@ -147,9 +147,10 @@ def test_document_that_is_nested_too_deeply_is_named(daemon: FakeDaemon, client:
 
 
 def test_batch(daemon: FakeDaemon, client: RunsClient) -> None:
-    answers = client.batch_create([NewRun("task:a", input=n) for n in range(3)], project="p")
-    assert [a.run.input for a in answers] == [0, 1, 2]
+    answers = client.batch_create([NewRun("task:a", name=f"{n}", input=n) for n in range(3)], project="p")
+    assert [a.run.name for a in answers] == ["0", "1", "2"]
     [sent] = daemon.requests("BatchCreateRuns")
+    assert [r.input_json for r in sent.requests] == ["0", "1", "2"]
     assert len({r.idempotency_key for r in sent.requests}) == 3
     with pytest.raises(InvalidRequestError) as caught:
         client.batch_create([NewRun("task:a"), NewRun("task:a", input={1})])
