@@ -10,25 +10,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
 
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
+from runsd.engine.claiming import Claimed, Claims, expired_error
 from runsd.engine.ending import fail_run
 from runsd.engine.places import NONE_AT_ALL, TO_END, Places, PlacesToEnd
 from runsd.engine.window import Window
 from runsd.model.errors import NotPossible, RunsdError
-from runsd.model.events import EventType
-from runsd.model.record import Documents
-from runsd.model.run import ErrorCode, Run, RunError, RunStatus
-from runsd.model.targets import Definition
+from runsd.model.run import RunStatus
 from runsd.model.times import MICROSECONDS
 from runsd.store.clock import steady_now
 from runsd.store.journal import Commit
 from runsd.store.queue import Queued, expired
 from runsd.store.store import Store
-from runsd.store.transaction import StoredRun, Transaction
+from runsd.store.transaction import Transaction
 
 EXPIRE_AT_ONCE = 500
 OFFERED_AT_ONCE = 64
@@ -36,24 +32,12 @@ OFFERED_AT_ONCE = 64
 MAX_SLEEP_SECONDS = 60.0
 
 
-class Claimed(NamedTuple):
-    """A run whose attempt is on disk as started, and is to be executed now."""
-
-    queued: Queued
-    run: Run
-    documents: Documents
-    definition: Definition
-    project_directory: Path
-    last_event_id: int = 0
-    # How long ago the attempt began: it may have waited since.
-    age_seconds: float = 0.0
-
-
 class Dispatcher:
     def __init__(self, store: Store, catalog: Catalog, max_running: int, execute: Callable[[Claimed], None]) -> None:
         """`execute` gets each claimed run, and must see to it that `finished` is called after it."""
         self._store = store
         self._catalog = catalog
+        self._claims = Claims(catalog)
         self._places = Places(max_running, self._limit_of)
         self._to_end = PlacesToEnd(self._places)
         self._window = Window(self._places)
@@ -208,78 +192,13 @@ class Dispatcher:
         return picked
 
     async def _claim(self, picked: list[Queued]) -> None:
-        claims = await self._store.journal.insist(lambda t: self._claim_all(t, picked))
+        claims = await self._store.journal.insist(lambda t: self._claims.claim_all(t, picked))
         passing(CrashPoint.CLAIM_COMMITTED)
         for queued, claimed in zip(picked, claims, strict=True):
             if claimed is None:
                 self.finished(queued)
             else:
                 self._execute(claimed)
-
-    def _claim_all(self, transaction: Transaction, picked: list[Queued]) -> list[Claimed | None]:
-        documents = transaction.documents(queued.number for queued in picked)
-        return [self._claim_one(transaction, queued, documents[queued.number]) for queued in picked]
-
-    def _claim_one(self, transaction: Transaction, queued: Queued, documents: Documents) -> Claimed | None:
-        """Marks the run as started, if it is still to be. Committed before anything executes."""
-        stored = transaction.get(queued.run_id)
-        run = stored.run
-        if run.status is RunStatus.WAITING and not transaction.is_due(stored):
-            return None
-        if run.status is RunStatus.WAITING:
-            return self._resumed(transaction, stored, queued, documents)
-        if run.status is not RunStatus.PENDING or (run.start_after or 0) > transaction.steady_now:
-            return None
-        if run.expires_after is not None and run.expires_after <= transaction.steady_now and run.attempt == 0:
-            fail_run(transaction, stored, _expired_error())
-            return None
-        definition = self._definition(transaction, stored)
-        if definition is None:
-            return None
-        return self._started(transaction, stored, queued, documents, definition)
-
-    def _definition(self, transaction: Transaction, stored: StoredRun) -> Definition | None:
-        """None: it cannot be run. A broken one is waited for; without any the run has failed."""
-        run = stored.run
-        try:
-            return self._catalog.definition(run.project, run.target)
-        except NotPossible:
-            return None
-        except RunsdError as error:
-            if run.status is RunStatus.WAITING:
-                stored = transaction.resume(stored)
-            fail_run(transaction, stored, RunError(error.message, ErrorCode.TARGET_NOT_FOUND))
-            return None
-
-    def _started(
-        self,
-        transaction: Transaction,
-        stored: StoredRun,
-        queued: Queued,
-        documents: Documents,
-        definition: Definition,
-    ) -> Claimed:
-        adapter = definition.adapter.value
-        payload = {"attempt": stored.run.attempt + 1, "adapter": adapter}
-        if definition.version:
-            payload["version"] = definition.version
-        stored = transaction.record(stored, EventType.STARTED, payload)
-        transaction.open_attempt(stored, adapter)
-        directory = self._catalog.project(stored.run.project).directory
-        return Claimed(queued, stored.run, documents, definition, directory, stored.last_event_id)
-
-    def _resumed(
-        self, transaction: Transaction, stored: StoredRun, queued: Queued, documents: Documents
-    ) -> Claimed | None:
-        """Goes on with a waiting run."""
-        run = stored.run
-        definition = self._definition(transaction, stored)
-        if definition is None:
-            return None
-        stored = transaction.resume(stored)
-        age = (transaction.steady_now - transaction.attempt_began(stored)) / MICROSECONDS
-        directory = self._catalog.project(run.project).directory
-        return Claimed(queued, stored.run, documents, definition, directory, stored.last_event_id, age)
 
     async def _sleep(self) -> None:
         seconds = MAX_SLEEP_SECONDS
@@ -297,9 +216,5 @@ def _expire_some(transaction: Transaction) -> int:
     for run_id in run_ids:
         stored = transaction.get(run_id)
         if stored.run.status is RunStatus.PENDING:
-            fail_run(transaction, stored, _expired_error())
+            fail_run(transaction, stored, expired_error())
     return len(run_ids)
-
-
-def _expired_error() -> RunError:
-    return RunError("the run had not started by the time that was set for it", ErrorCode.EXPIRED)

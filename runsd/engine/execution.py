@@ -18,8 +18,8 @@ from runsd.adapters.directory import RunFiles
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
 from runsd.engine.attempt import Attempt, Begin
+from runsd.engine.claiming import Claimed
 from runsd.engine.clearing import Clearing
-from runsd.engine.dispatcher import Claimed
 from runsd.engine.workflows.follow_up import follow_up
 from runsd.model.attempt import Offsets, StopReason
 from runsd.model.errors import Stopping

@@ -11,7 +11,8 @@ from pathlib import Path
 import structlog
 
 from runsd.definitions.catalog import Catalog
-from runsd.engine.dispatcher import Claimed, Dispatcher
+from runsd.engine.claiming import Claimed
+from runsd.engine.dispatcher import Dispatcher
 from runsd.engine.execution import Executor
 from runsd.model.errors import RunsdError
 from runsd.model.run import Run
