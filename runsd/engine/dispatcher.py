@@ -2,17 +2,21 @@
 
 One loop does it all, so that a run is never picked twice: it fails what has expired, fills the window
 from the store, takes what may start, claims it in one transaction, and hands it on. It sleeps until a
-run is added, a place becomes free, or a moment comes that some run waits for.
+run is added, a place becomes free, or a moment comes that some run waits for. While it sleeps and
+nothing waits for a place, what is created is started in the same transaction; it wakes after that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 from runsd.crashpoints import CrashPoint, passing
 from runsd.definitions.catalog import Catalog
+from runsd.engine.admission import Admission
 from runsd.engine.claiming import Claimed, Claims, expired_error
 from runsd.engine.ending import fail_run
 from runsd.engine.places import NONE_AT_ALL, TO_END, Places, PlacesToEnd
@@ -21,7 +25,7 @@ from runsd.model.errors import NotPossible, RunsdError
 from runsd.model.run import RunStatus
 from runsd.model.times import MICROSECONDS
 from runsd.store.clock import steady_now
-from runsd.store.journal import Commit
+from runsd.store.journal import Commit, Wanted
 from runsd.store.queue import Queued, expired
 from runsd.store.store import Store
 from runsd.store.transaction import Transaction
@@ -48,7 +52,11 @@ class Dispatcher:
         # Runs that go on only to end: there may be some; there are some that cannot yet.
         self._may_end = True
         self._cannot_end_yet = False
+        # While it is asleep no run is picked here, and new ones may be admitted as they are created.
+        self._is_asleep = False
+        self._admitting: asyncio.Future[list[Claimed]] | None = None
         store.journal.listen(self._on_commit)
+        store.journal.conclude_with(self._admission)
 
     def finished(self, queued: Queued) -> None:
         """The run's attempt is over: its place is free."""
@@ -76,13 +84,19 @@ class Dispatcher:
         self._wake.set()
 
     async def run(self) -> None:
-        while True:
-            self._wake.clear()
-            await self._attend_moments()
-            await self._end_what_must()
-            if not self._is_paused:
-                await self._start_what_may()
-            await self._sleep()
+        try:
+            while True:
+                self._wake.clear()
+                await self._attend_moments()
+                await self._end_what_must()
+                if not self._is_paused:
+                    await self._start_what_may()
+                await self._sleep()
+                await self._admitted()
+        finally:
+            if self._admitting is not None:
+                # On disk these have started, and after the daemon's next start they are taken up.
+                self._admitting.remove_done_callback(self._execute_admitted)
 
     def _limit_of(self, project: str, target: str) -> int:
         """Runs of a broken definition wait until it is mended; those of none at all are let through to fail."""
@@ -200,15 +214,50 @@ class Dispatcher:
             else:
                 self._execute(claimed)
 
+    def _admission(self) -> Wanted | None:
+        """Of the commit that begins now, if nothing else is to be started before what it may create."""
+        may_admit = self._is_asleep and not self._is_paused and self._window.is_empty and self._places.free
+        if not may_admit or self._admitting is not None:
+            return None
+        self._admitting = asyncio.get_running_loop().create_future()
+        self._admitting.add_done_callback(self._execute_admitted)
+        admission = Admission(self._places, self._window)
+        return partial(admission.claim, claims=self._claims), self._admitting
+
+    def _execute_admitted(self, admitting: asyncio.Future[list[Claimed]]) -> None:
+        if admitting.exception() is not None:
+            self._wake.set()
+            return
+        self._admitting = None
+        admitted = admitting.result()
+        if admitted:
+            passing(CrashPoint.CLAIM_COMMITTED)
+        for claimed in admitted:
+            self._places.take(claimed.queued)
+            self._execute(claimed)
+
+    async def _admitted(self) -> None:
+        """Returns when no commit admits runs. Raises what went wrong, but for a refused commit."""
+        if self._admitting is None:
+            return
+        await asyncio.wait([self._admitting])
+        failed, self._admitting = self._admitting, None
+        if failed is not None:
+            with suppress(RunsdError):
+                failed.result()
+
     async def _sleep(self) -> None:
         seconds = MAX_SLEEP_SECONDS
         if self._next_moment is not None:
             seconds = min(max((self._next_moment - steady_now()) / MICROSECONDS, 0), seconds)
+        self._is_asleep = True
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             return
+        finally:
+            self._is_asleep = False
 
 
 def _expire_some(transaction: Transaction) -> int:

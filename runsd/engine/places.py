@@ -20,9 +20,11 @@ TO_END_SECONDS = 0.5
 
 
 class Places:
-    def __init__(self, max_running: int, limit_of: LimitOf) -> None:
+    def __init__(self, max_running: int, limit_of: LimitOf, taken: Places | None = None) -> None:
+        """`taken`: places that are taken already, beside those that will be of these."""
         self._max_running = max_running
         self._limit_of = limit_of
+        self._others = taken
         self._taken = 0
         self._of_target: Counter[str] = Counter()
         self._busy_keys: Counter[str] = Counter()
@@ -31,17 +33,27 @@ class Places:
     def free(self) -> int:
         return max(self._max_running - self._taken, 0)
 
+    def in_advance(self) -> Places:
+        """Those that are free now, for runs that take them here later; none of these may be taken meanwhile."""
+        return Places(self.free, self._limit_of, self)
+
     def may_end(self, queued: Queued) -> bool:
         """Whether a run may have a place beyond the limits: a target that cannot be run or a busy key it awaits."""
         _, key = _lanes(queued)
-        return self._limit_of(queued.project, queued.target) != NONE_AT_ALL and not (key and self._busy_keys[key])
+        return self._limit_of(queued.project, queued.target) != NONE_AT_ALL and not (key and self._is_busy(key))
 
     def blocking_lanes(self, queued: Queued) -> tuple[str | None, str | None]:
         """The target and the key that keep a run from starting, or None."""
         target, key = _lanes(queued)
         limit = self._limit_of(queued.project, queued.target)
-        full = limit == NONE_AT_ALL or 0 < limit <= self._of_target[target]
-        return (target if full else None, key if key and self._busy_keys[key] else None)
+        full = limit == NONE_AT_ALL or 0 < limit <= self._executing(target)
+        return (target if full else None, key if key and self._is_busy(key) else None)
+
+    def _executing(self, target: str) -> int:
+        return self._of_target[target] + (self._others._executing(target) if self._others else 0)
+
+    def _is_busy(self, key: str) -> bool:
+        return key in self._busy_keys or (self._others is not None and self._others._is_busy(key))
 
     def take(self, queued: Queued) -> None:
         target, key = _lanes(queued)

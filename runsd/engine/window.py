@@ -33,6 +33,11 @@ class Window:
         """True when a startable run may be in the store that should start before those here."""
         return not self._is_whole and not self._queued
 
+    @property
+    def is_empty(self) -> bool:
+        """True when no run is startable outside of full lanes."""
+        return self._is_whole and not self._queued
+
     def room(self, free: int) -> int:
         """How many runs to fill it with while so many places are free."""
         return min(WINDOW, max(free * 2 + 16, self._filled * 2))
@@ -62,7 +67,7 @@ class Window:
             self._is_whole = False
 
     def _insert(self, queued: Queued) -> None:
-        if queued.run_id in self._ids or self._in_full_lane(queued):
+        if queued.run_id in self._ids or self.in_full_lane(queued):
             return
         self._ids.add(queued.run_id)
         insort(self._queued, queued)
@@ -78,7 +83,7 @@ class Window:
             if queued.run_id not in self._ids:
                 continue
             self._ids.discard(queued.run_id)
-            if self._in_full_lane(queued):
+            if self.in_full_lane(queued):
                 continue
             target, key = self._places.blocking_lanes(queued)
             if target is None and key is None:
@@ -110,7 +115,7 @@ class Window:
         self._is_whole = False
         self._filled = 0
 
-    def _in_full_lane(self, queued: Queued) -> bool:
+    def in_full_lane(self, queued: Queued) -> bool:
         if self.full_targets and lane(queued.project, queued.target) in self.full_targets:
             return True
         return bool(self.busy_keys) and lane(queued.project, queued.concurrency_key) in self.busy_keys

@@ -33,6 +33,8 @@ from runsd.store.writing import write
 
 T = TypeVar("T")
 Change = Callable[[Transaction], T]
+# A change, and who waits for it.
+Wanted = tuple[Change[Any], asyncio.Future[Any]]
 
 logger = structlog.get_logger()
 
@@ -76,7 +78,8 @@ class Journal:
         self._identity = _identity(file)
         self._failure: StoreFailed | None = None
         self._listeners: list[Callable[[Commit], None]] = []
-        self._queue: deque[tuple[Change[Any], asyncio.Future[Any]]] = deque()
+        self._conclude: Callable[[], Wanted | None] = lambda: None
+        self._queue: deque[Wanted] = deque()
         self._wake = asyncio.Event()
         self._counters = Counters(0, 0)
         self._now = 0
@@ -86,6 +89,10 @@ class Journal:
     def listen(self, listener: Callable[[Commit], None]) -> None:
         """`listener` sees every commit, in order, before those who wait for it are answered."""
         self._listeners.append(listener)
+
+    def conclude_with(self, conclude: Callable[[], Wanted | None]) -> None:
+        """`conclude` is asked before each commit for a change that is to come last in it."""
+        self._conclude = conclude
 
     async def load(self) -> int:
         """Goes on with the numbers where the database stands; gives the last event's position."""
@@ -140,8 +147,10 @@ class Journal:
         self._stopping = True
         self._wake.set()
 
-    async def _commit(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
+    async def _commit(self, batch: list[Wanted]) -> None:
         wanted = [(change, future) for change, future in batch if not future.cancelled()]
+        if (last := self._conclude()) is not None:
+            wanted.append(last)
         before = self._counters.copy()
         self._now = max(self._now, wall_now())
         changes = [change for change, _ in wanted]
@@ -160,9 +169,7 @@ class Journal:
         for (_, future), outcome in zip(wanted, outcomes, strict=True):
             _answer(future, outcome)
 
-    async def _without_the_culprit(
-        self, batch: list[tuple[Change[Any], asyncio.Future[Any]]], error: Exception
-    ) -> None:
+    async def _without_the_culprit(self, batch: list[Wanted], error: Exception) -> None:
         """A value that no column takes fails the change that it is of, and no other."""
         if len(batch) == 1:
             _fail(batch[0][1], error)
@@ -212,7 +219,7 @@ class Journal:
         batch.absorb(transaction.staged)
         return result
 
-    def _refuse(self, batch: list[tuple[Change[Any], asyncio.Future[Any]]], error: Exception) -> None:
+    def _refuse(self, batch: list[Wanted], error: Exception) -> None:
         refusal: RunsdError = Stopping()
         if getattr(error, "sqlite_errorcode", None) in _DISK_FULL:
             logger.error("disk full, changes refused", changes=len(batch))

@@ -164,6 +164,13 @@ class Transaction:
         )
         return {number: Documents(*texts) for number, *texts in rows}
 
+    def created(self) -> dict[int, tuple[StoredRun, Documents]]:
+        """The runs that earlier changes of this batch created, as they are now, by their numbers."""
+        if not self.batch.new_documents:
+            return {}
+        documents = {number: Documents(*texts) for number, *texts in self.batch.new_documents}
+        return {run.number: (run, documents[run.number]) for run in self.batch.runs.values() if run.is_new}
+
     def create(self, payload: Payload, documents: Documents, request_hash: bytes) -> Run:
         run = advance(None, EventType.CREATED, payload, self.now)
         self.counters.run_no += 1

@@ -43,6 +43,44 @@ async def test_priority_goes_before_age(make_daemon: Callable[..., Daemon], tmp_
     assert daemon.stop() == 0
 
 
+async def test_a_run_that_finds_a_place_starts_as_it_is_created(client: AsyncRunsClient) -> None:
+    created = (await client.create_task_run("task:quick")).run
+    assert created.status is RunStatus.PENDING
+    await wait_for_all(client, [created.run_id])
+    begin, start, *_ = (await client.events(created.run_id)).data
+    assert [begin.event_type, start.event_type] == ["run.created", "run.started"]
+    assert begin.created_at == start.created_at, "in one commit"
+
+
+async def test_runs_created_together_start_within_the_limits(client: AsyncRunsClient, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
+    limited = [NewRun("task:steady", input=script, priority=n) for n in range(5)]
+    keyed = [NewRun("task:script", input=script, concurrency_key="together", priority=n) for n in range(3)]
+    later = NewRun("task:quick", start_after_seconds=3600)
+    made = [answer.run.run_id for answer in await client.batch_create([*limited, *keyed, later])]
+    await client.wait((await client.create_task_run("task:quick")).run.run_id)
+    running = {run.run_id async for run in client.list_all(statuses=["running"])}
+    assert running == {*made[2:5], made[7]}, "the first by priority: three of the target, one of the key"
+    gate.touch()
+    await wait_for_all(client, made[:-1])
+    assert await most_at_once(client, made[:5]) == 3
+    assert await most_at_once(client, made[5:8]) == 1
+    assert (await client.get(made[-1])).status is RunStatus.PENDING
+
+
+async def test_a_draining_daemon_starts_nothing_new(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    async with AsyncRunsClient(daemon.address) as client:
+        assert await client.drain() == 0
+        waiting = (await client.create_task_run("task:quick")).run.run_id
+        assert (await client.get(waiting)).status is RunStatus.PENDING
+        await client.resume()
+        await wait_for_all(client, [waiting])
+    assert daemon.stop() == 0
+
+
 async def test_a_target_has_its_own_limit_and_holds_up_no_other(client: AsyncRunsClient, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"while [ ! -e {gate} ]; do sleep 0.01; done"

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from runsd.engine.admission import Admission
 from runsd.engine.places import Places
 from runsd.engine.window import WINDOW, Window
 from runsd.store.queue import Queued, lane
@@ -65,6 +66,26 @@ class WindowMachine(RuleBasedStateMachine):
             self.number += 1
             queued = Queued(rank, self.number, f"run-{self.number}", "p", name, key)
             self.model.pending.append(queued)
+            self.window.offer(queued)
+
+    @precondition(lambda self: self.window.is_empty)
+    @rule(created=st.lists(st.tuples(st.integers(-2, 2), st.sampled_from(sorted(LIMITS)), st.sampled_from("kl "))))
+    def create_together(self, created: list[tuple[int, str, str]]) -> None:
+        """Some are admitted as they are created; the others are offered."""
+        admission = Admission(self.places, self.window)
+        new = []
+        for rank, name, key in created:
+            self.number += 1
+            new.append(Queued(rank, self.number, f"run-{self.number}", "p", name, key.strip()))
+        admitted = admission.pick(new)
+        self.model.pending.extend(new)
+        for queued in admitted:
+            assert queued == self.model.next()
+            self.model.pending.remove(queued)
+            self.model.running.append(queued)
+            self.places.take(queued)
+        assert not any(self.model.next() == queued for queued in new), "as many as may"
+        for queued in set(new) - set(admitted):
             self.window.offer(queued)
 
     @precondition(lambda self: self.model.pending)

@@ -14,10 +14,10 @@ from runsd.model.creation import CreateRequest, NewRun
 from runsd.model.errors import NotFound, Stopping
 from runsd.model.events import Committed, Draft, EventType
 from runsd.model.record import fold_all
-from runsd.model.run import IllegalTransition, Run
+from runsd.model.run import IllegalTransition, Run, RunStatus
 from runsd.model.targets import Target
 from runsd.store.connection import connect
-from runsd.store.journal import Commit, StoreFailed
+from runsd.store.journal import Commit, StoreFailed, Wanted
 from runsd.store.migrations import StoreTooNew
 from runsd.store.store import DATABASE, Store, open_store
 from runsd.store.transaction import Transaction
@@ -83,6 +83,36 @@ async def test_changes_in_a_batch_see_each_other(store: Store) -> None:
     assert record.logs.text == "xxx"
     folded = fold_all(page.events, 100)
     assert folded is not None and folded.run == record.run and folded.logs == record.logs
+
+
+async def test_concluding_change_comes_last_and_knows_what_is_created(store: Store) -> None:
+    futures: list[asyncio.Future[set[str]]] = []
+
+    def conclude(transaction: Transaction) -> set[str]:
+        created = transaction.created().values()
+        for stored, documents in created:
+            assert documents.input_json == "[1, 2]"
+            transaction.record(stored, EventType.STARTED, {"attempt": 1, "adapter": "a"})
+        return {stored.run.run_id for stored, _ in created}
+
+    def conclusion() -> Wanted:
+        futures.append(asyncio.get_running_loop().create_future())
+        return conclude, futures[-1]
+
+    store.journal.conclude_with(conclusion)
+    run_ids = {f"run-{n}" for n in range(5)}
+    await asyncio.gather(*(store.journal.change(creation(run_id)) for run_id in run_ids))
+    assert set().union(*[await future for future in futures]) == run_ids
+    for run_id in run_ids:
+        record = await store.queries.record(run_id)
+        assert (record.run.status, record.documents.input_json) == (RunStatus.RUNNING, "[1, 2]")
+        events = (await store.queries.events(run_id, 0, 10)).events
+        assert [event.event_type for event in events] == [EventType.CREATED, EventType.STARTED]
+        folded = fold_all(events, 100)
+        assert folded and folded.run == record.run
+    # What is not created here is not told.
+    await store.journal.change(lambda transaction: transaction.get("run-0"))
+    assert await futures[-1] == set()
 
 
 async def test_change_that_raises_leaves_nothing_and_disturbs_no_other(store: Store) -> None:
