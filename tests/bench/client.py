@@ -1,4 +1,5 @@
-"""The load: a process with raw stubs of the contract, so that a call costs it as little as can be.
+"""The load: a process with raw stubs of the contract, so that a call costs it as little as can be,
+and with the Python client.
 
 Started as `python -m tests.bench.client DAEMON_ADDRESS NOOP_ADDRESS`; the functions below are its
 calls. Where they take a server it is DAEMON or NOOP.
@@ -13,11 +14,13 @@ import time
 from functools import partial
 
 import grpc
+from runsd_client import AsyncRunsClient
 from runsd_client.proto import runs_pb2, runs_pb2_grpc
 
 from tests.bench.closed_loop import rate, run_loop
 from tests.bench.peer import answer_calls
 from tests.bench.project import EVENTS, LINES, NOTHING, STEPS
+from tests.bench.python_client import PythonClient
 from tests.bench.server import CHANNEL_OPTIONS
 from tests.bench.subscribers import follow_all
 from tests.bench.watching import current_position, wait_for_endings, watched_endings
@@ -134,8 +137,10 @@ async def main(daemon_address: str, noop_address: str) -> None:
     async with (
         grpc.aio.insecure_channel(daemon_address, options=CHANNEL_OPTIONS) as daemon,
         grpc.aio.insecure_channel(noop_address, options=CHANNEL_OPTIONS) as noop,
+        AsyncRunsClient(daemon_address) as users,
     ):
         client = Client(daemon, noop)
+        python_client = PythonClient(users, runs_pb2_grpc.RunsStub(daemon))
         await answer_calls(
             {
                 "sample": client.sample,
@@ -148,6 +153,8 @@ async def main(daemon_address: str, noop_address: str) -> None:
                 "lines": client.lines_per_second,
                 "steps": client.steps_per_second,
                 "drained": client.drained_per_second,
+                "followed_runs": python_client.followed_per_second,
+                "waited_runs": python_client.waited_per_second,
                 "follow": partial(follow_all, daemon_address),
             }
         )

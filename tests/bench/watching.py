@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from runsd_client import AsyncRunsClient, WatchedEvent
 from runsd_client.proto import runs_pb2
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 COMPLETED = "run.completed"
 TERMINAL = (COMPLETED, "run.failed", "run.cancelled")
+
+
+Watched = runs_pb2.WatchedEvent | WatchedEvent
 
 
 class RunEndedBadly(Exception):
@@ -31,10 +35,9 @@ class Endings:
         await self._ended[run_id]
         del self._ended[run_id]
 
-    def note(self, page: runs_pb2.WatchEventsResponse) -> None:
-        for watched in page.data:
-            _check(watched)
-            self._ended[watched.run_id].set_result(None)
+    def note(self, watched: Watched) -> None:
+        _check(watched)
+        self._ended[watched.run_id].set_result(None)
 
 
 @asynccontextmanager
@@ -42,11 +45,33 @@ async def watched_endings(stub: RunsAsyncStub) -> AsyncIterator[Endings]:
     """Runs created inside are seen; leaving ends the stream."""
     pages = aiter(stub.WatchEvents(runs_pb2.WatchEventsRequest(event_types=TERMINAL)))
     await anext(pages)  # the stream is there: nothing after this is missed
+
+    async def all_of_them() -> AsyncIterator[Watched]:
+        async for page in pages:
+            for watched in page.data:
+                yield watched
+
+    async with _noted(all_of_them()) as endings:
+        yield endings
+
+
+@asynccontextmanager
+async def endings_seen_by(client: AsyncRunsClient, position: int) -> AsyncIterator[Endings]:
+    """The same through the Python client, from `position` on."""
+    async with (
+        aclosing(client.watch(event_types=TERMINAL, after_position=position)) as watched,
+        _noted(watched) as endings,
+    ):
+        yield endings
+
+
+@asynccontextmanager
+async def _noted(stream: AsyncIterator[Watched]) -> AsyncIterator[Endings]:
     endings = Endings()
 
     async def note_all() -> None:
-        async for page in pages:
-            endings.note(page)
+        async for watched in stream:
+            endings.note(watched)
 
     async with asyncio.TaskGroup() as group:
         noting = group.create_task(note_all())
@@ -74,6 +99,6 @@ async def wait_for_endings(stub: RunsAsyncStub, position: int, count: int) -> No
             return
 
 
-def _check(watched: runs_pb2.WatchedEvent) -> None:
+def _check(watched: Watched) -> None:
     if watched.event.event_type != COMPLETED:
-        raise RunEndedBadly(f"{watched.run_id}: {watched.event.event_type} {watched.event.payload_json}")
+        raise RunEndedBadly(f"{watched.run_id}: {watched.event}")

@@ -6,13 +6,13 @@ class: they tell a factor, not a measurement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from tests.bench.figures import BARE_CALL, Figure, Goal, compared
 from tests.bench.project import AT_A_TIME, FEW_ONE_STEP, ONE_STEP
-from tests.bench.rounds import interleaved, median
+from tests.bench.rounds import Measure, interleaved, median
 from tests.bench.sizes import OUTSTANDING
 from tests.bench.stage import Stage
 
@@ -41,22 +41,25 @@ async def workflow_steps(stage: Stage) -> list[Figure]:
 
 
 async def workflow_runs(stage: Stage) -> list[Figure]:
-    batch, seconds = stage.sizes.workflows, stage.sizes.window_seconds
-    loads = {
-        f"workflows of a step, a batch, {AT_A_TIME} at a time": partial(
-            stage.client.call, "drained", FEW_ONE_STEP, batch
-        ),
-        "workflows of a step, a batch": partial(stage.client.call, "drained", ONE_STEP, batch),
-        f"workflows of a step, {OUTSTANDING} outstanding": partial(
-            stage.client.call, "runs", ONE_STEP, OUTSTANDING, seconds
-        ),
-    }
     figures: list[Figure] = []
-    for name, load in loads.items():
+    for name, load in _loads(stage).items():
         rounds = await interleaved(stage.sizes.rounds, load, stage.bare_calls())
-        figures.append(compared(name, "workflows/s", rounds, BARE_CALL))
+        figures.append(compared(f"workflows of a step, {name}", "workflows/s", rounds, BARE_CALL))
         figures.extend(_beside(rounds.daemon))
     return figures
+
+
+def _loads(stage: Stage) -> Mapping[str, Measure]:
+    """Restate was called by 32 at a time, each of which began the next when it had its result."""
+    call, seconds = stage.client.call, stage.sizes.window_seconds
+    return {
+        f"a batch, {AT_A_TIME} at a time": partial(call, "drained", FEW_ONE_STEP, stage.sizes.workflows),
+        "a batch": partial(call, "drained", ONE_STEP, stage.sizes.workflows),
+        f"Python client, {AT_A_TIME} outstanding": partial(call, "followed_runs", ONE_STEP, AT_A_TIME, seconds),
+        f"Python client, {OUTSTANDING} outstanding": partial(call, "followed_runs", ONE_STEP, OUTSTANDING, seconds),
+        f"Python client, {AT_A_TIME} waiting": partial(call, "waited_runs", ONE_STEP, AT_A_TIME, seconds),
+        f"{OUTSTANDING} single calls outstanding": partial(call, "runs", ONE_STEP, OUTSTANDING, seconds),
+    }
 
 
 def _beside(values: tuple[float, ...]) -> Iterator[Figure]:

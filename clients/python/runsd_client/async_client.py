@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property, partial
@@ -40,7 +41,6 @@ from runsd_client.values import (
     TargetInfo,
     WatchedEvent,
 )
-from runsd_client.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class AsyncRunsClient(ClientCore):
         return self._stream(WatchCursor(project, after_position, event_types, targets))
 
     async def wait(self, run_id: str, timeout: float | None = None) -> Run:
-        waiting, tries = Waiting(run_id, timeout), self._tries()
+        waiting, tries = self._wait(run_id, timeout)
         while True:
             try:
                 run = await self._once(waiting.next_call())
@@ -234,7 +234,9 @@ class AsyncRunsClient(ClientCore):
         self._check_open()
         method = getattr(self._stubs[call.service], call.method)
         metadata = self._settings.call_metadata
-        return call.read(await method(call.request, timeout=call.deadline_seconds, metadata=metadata))
+        answer = await method(call.request, timeout=call.deadline_seconds, metadata=metadata)
+        self._answered_at = time.monotonic()
+        return call.read(answer)
 
     async def _stream(self, cursor: Cursor[Any, T]) -> AsyncGenerator[T, None]:
         tries = self._tries()

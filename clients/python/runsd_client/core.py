@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 from runsd_client.errors import RunsError, UnreachableError
 from runsd_client.retrying import OnRetry, RetryPolicy, Tries
 from runsd_client.settings import resolve_settings
 from runsd_client.status import error_of
+from runsd_client.waiting import Waiting
 
 DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+JUST_NOW_SECONDS = 1.0
 
 
 class ClientCore:
@@ -36,6 +40,7 @@ class ClientCore:
         self._on_retry = on_retry
         self._max_message_bytes = max_message_bytes
         self._closed = False
+        self._answered_at = -math.inf
 
     @property
     def address(self) -> str:
@@ -43,6 +48,12 @@ class ClientCore:
 
     def _tries(self) -> Tries:
         return Tries(self._retry, self._on_retry)
+
+    def _wait(self, run_id: str, timeout: float | None) -> tuple[Waiting, Tries]:
+        tries = self._tries()
+        if is_there := time.monotonic() - self._answered_at < JUST_NOW_SECONDS:
+            tries.succeeded()
+        return Waiting(run_id, timeout, is_there=is_there), tries
 
     def _error(self, call: Any) -> RunsError:
         return self._closed_error() if self._closed else error_of(call, self.address)

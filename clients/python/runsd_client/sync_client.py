@@ -38,7 +38,6 @@ from runsd_client.values import (
     TargetInfo,
     WatchedEvent,
 )
-from runsd_client.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -134,7 +133,7 @@ class RunsClient(ClientCore):
 
     def wait(self, run_id: str, timeout: float | None = None) -> Run:
         """The run when it is terminal. Raises WaitTimeoutError after `timeout` seconds."""
-        waiting, tries = Waiting(run_id, timeout), self._tries()
+        waiting, tries = self._wait(run_id, timeout)
         while True:
             try:
                 run = self._once(waiting.next_call())
@@ -266,6 +265,7 @@ class RunsClient(ClientCore):
         with self._open():
             method = getattr(self._stubs[call.service], call.method)
             answer = method(call.request, timeout=call.deadline_seconds, metadata=self._settings.call_metadata)
+        self._answered_at = time.monotonic()
         return call.read(answer)
 
     @contextmanager

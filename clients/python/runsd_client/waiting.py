@@ -11,27 +11,31 @@ from runsd_client.errors import WaitTimeoutError
 from runsd_client.values import Run
 
 _LONGEST_CALL_SECONDS = 30.0
-# 0 would be "without limit" to the daemon. The first call is as short, to know that there is one.
+# 0 would be "without limit" to the daemon.
 _SHORTEST_CALL_SECONDS = 0.001
 
 
 class Waiting:
-    """Until the run is terminal, or `timeout` seconds (None: without limit) are over."""
+    """Until the run is terminal, or `timeout` seconds (None: without limit) are over.
 
-    def __init__(self, run_id: str, timeout: float | None) -> None:
+    The first call is short, to know that there is a daemon, unless it `is_there` for certain.
+    """
+
+    def __init__(self, run_id: str, timeout: float | None, *, is_there: bool) -> None:
         self._run_id = run_id
         self._timeout = math.inf if timeout is None else timeout
         self._ends_at = time.monotonic() + self._timeout
         self._latest: Run | None = None
         self._asked = False
+        self._is_there = is_there
 
     def next_call(self) -> Call[Run]:
         """Raises WaitTimeoutError when the time is over; asks at least once."""
         remaining = self._ends_at - time.monotonic()
         if self._asked and remaining <= 0:
             raise WaitTimeoutError(self._run_id, self._timeout, self._latest)
-        longest = _LONGEST_CALL_SECONDS if self._asked else _SHORTEST_CALL_SECONDS
-        self._asked = True
+        longest = _LONGEST_CALL_SECONDS if self._is_there else _SHORTEST_CALL_SECONDS
+        self._asked = self._is_there = True
         return calls.wait(self._run_id, max(_SHORTEST_CALL_SECONDS, min(remaining, longest)))
 
     def is_over(self, run: Run) -> bool:

@@ -298,6 +298,31 @@ def test_wait_returns_the_terminal_run(daemon: FakeDaemon, client: RunsClient) -
     finishing.join()
 
 
+def test_a_daemon_that_has_just_answered_is_not_asked_whether_it_is_there(
+    daemon: FakeDaemon, client: RunsClient
+) -> None:
+    run_id = daemon.add_run()
+    client.get(run_id)
+    finishing = threading.Timer(0.05, daemon.finish, [run_id])
+    finishing.start()
+    assert client.wait(run_id).status == "completed"
+    finishing.join()
+    [only] = daemon.requests("WaitRun")
+    assert only.timeout_seconds > 1
+
+
+async def test_nor_by_the_async_client(daemon: FakeDaemon, async_client: AsyncRunsClient) -> None:
+    run_id = daemon.add_run()
+    finishing = threading.Timer(0.05, daemon.finish, [run_id])
+    async with async_client as client:
+        await client.get(run_id)
+        finishing.start()
+        assert (await client.wait(run_id)).status == "completed"
+    finishing.join()
+    [only] = daemon.requests("WaitRun")
+    assert only.timeout_seconds > 1
+
+
 def test_wait_is_over_in_time(daemon: FakeDaemon, client: RunsClient) -> None:
     run_id = daemon.add_run()
     for timeout in (0, 0.02):
