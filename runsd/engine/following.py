@@ -117,8 +117,10 @@ async def wait_until_terminal(store: Store, run_id: str, timeout_seconds: float 
     """Returns when the run is terminal or the time is over. Raises NotFound."""
     with suppress(TimeoutError), store.tail.run(run_id) as channel:
         async with asyncio.timeout(timeout_seconds):
-            run = await store.queries.run(run_id)
-            if run.status.is_terminal:
-                return
+            # Its end, if it comes, comes to the channel, which is there already.
+            if not store.journal.is_under_way(run_id):
+                run = await store.queries.run(run_id)
+                if run.status.is_terminal:
+                    return
             while not channel.has_ended:
                 await channel.wait(channel.last)

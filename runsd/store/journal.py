@@ -104,6 +104,10 @@ class Journal:
         """Applies `change` and answers when it is on disk. Raises what it raised, or Overloaded."""
         return await self.submit(change)
 
+    def is_under_way(self, run_id: str) -> bool:
+        """True of runs that have not ended, as far as they are at hand: costs no read. False: the database knows."""
+        return self._recent.find(run_id) is not None
+
     def submit(self, change: Change[T]) -> asyncio.Future[T]:
         """The same for who does not wait: the future must be looked at. Raises Stopping."""
         if self._stopping:

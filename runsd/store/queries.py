@@ -15,18 +15,16 @@ import anyio
 
 from runsd.model.attempt import Offsets
 from runsd.model.errors import NotFound, Stopping
-from runsd.model.events import Committed, Event, decode
-from runsd.model.record import Artifact, Documents, LogTail, Record
+from runsd.model.events import Committed, Event
+from runsd.model.record import Artifact, Documents, Record
 from runsd.model.run import Run
-from runsd.model.steps import History
-from runsd.model.targets import RunKind
 from runsd.store.connection import Connection, snapshot
-from runsd.store.histories import Histories, HistoryEvents
+from runsd.store.histories import HistoryEvents, read_histories
 from runsd.store.listing import RunFilter, RunPage, list_runs
 from runsd.store.queue import Queued, became_startable, ending, next_moment, startable
+from runsd.store.records import get_run, read_artifacts, read_documents, read_records
 from runsd.store.rows import (
     EVENT_COLUMNS,
-    HISTORY,
     RUN_COLUMNS,
     Row,
     event_from_row,
@@ -34,13 +32,11 @@ from runsd.store.rows import (
     run_from_row,
 )
 from runsd.store.schedule_queries import ScheduleQueries
+from runsd.store.shared_reads import SharedReads
 
 T = TypeVar("T")
 
 PAGE_BYTES = 1 << 20
-# A whole record stays below the 4 MiB that gRPC clients take unless told otherwise.
-ARTIFACTS_IN_RECORD = 100
-STEPS_IN_RECORD = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +91,9 @@ class Queries:
         self._quick = _Readers(for_all_else)
         # A list may look at every run there is; the rest shall not wait for it.
         self._lists = _Readers([for_lists])
-        self._logs_limit = logs_limit
         self.schedules = ScheduleQueries(self._read)
-        self._histories = Histories(self._read)
+        self._histories = SharedReads(lambda ids: self._read(lambda c: read_histories(c, ids)))
+        self._records = SharedReads(lambda ids: self._read(lambda c: read_records(c, ids, logs_limit)))
 
     async def _read(self, query: Callable[[sqlite3.Connection], T], *, may_take_long: bool = False) -> T:
         async with (self._lists if may_take_long else self._quick).one() as connection:
@@ -109,11 +105,11 @@ class Queries:
 
     async def record(self, run_id: str) -> Record:
         """Raises NotFound."""
-        return await self._read(lambda c: _record(c, run_id, self._logs_limit))
+        return await self._records.of(run_id)
 
     async def run(self, run_id: str) -> Run:
         """Raises NotFound."""
-        return await self._read(lambda c: _run(c, run_id)[1])
+        return await self._read(lambda c: get_run(c, run_id)[1])
 
     async def history_events(self, run_id: str) -> HistoryEvents:
         """What a workflow is replayed from. Raises NotFound."""
@@ -121,7 +117,7 @@ class Queries:
 
     async def documents(self, run_id: str) -> Documents:
         """Raises NotFound."""
-        return await self._read(lambda c: _documents(c, _run(c, run_id)[0]))
+        return await self._read(lambda c: read_documents(c, get_run(c, run_id)[0]))
 
     async def known_runs(self, run_ids: Sequence[str]) -> dict[str, Run]:
         return await self._read(lambda c: _known_runs(c, run_ids))
@@ -138,7 +134,7 @@ class Queries:
 
     async def artifacts(self, run_id: str, after_name: str, limit: int) -> list[Artifact]:
         """Raises NotFound."""
-        return await self._read(lambda c: _artifacts(c, _run(c, run_id)[0], after_name, limit))
+        return await self._read(lambda c: read_artifacts(c, get_run(c, run_id)[0], after_name, limit))
 
     async def artifact(self, run_id: str, name: str) -> Artifact:
         """Raises NotFound."""
@@ -179,13 +175,6 @@ def _bounded(rows: Iterator[Row], limit: int, page_bytes: int, size_column: int)
     return page, False
 
 
-def _run(connection: sqlite3.Connection, run_id: str) -> tuple[int, Run]:
-    row = connection.execute(f"SELECT run_no, {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    if row is None:
-        raise NotFound("run", run_id)
-    return row[0], run_from_row(row[1:])
-
-
 def _known_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str, Run]:
     rows = connection.execute(
         f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id IN (SELECT value FROM json_each(?))", (json_array(run_ids),)
@@ -193,55 +182,9 @@ def _known_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[
     return {row[0]: run_from_row(row) for row in rows}
 
 
-def _record(connection: sqlite3.Connection, run_id: str, logs_limit: int) -> Record:
-    with snapshot(connection):
-        number, run = _run(connection, run_id)
-        artifacts = _artifacts(connection, number, "", ARTIFACTS_IN_RECORD)
-        history = _steps(connection, number, run) if run.kind is RunKind.WORKFLOW else History()
-        return Record(
-            run,
-            _documents(connection, number),
-            _log_tail(connection, number, logs_limit),
-            {artifact.name: artifact for artifact in artifacts},
-            history.shown(),
-            history.truncated,
-        )
-
-
-def _steps(connection: sqlite3.Connection, number: int, run: Run) -> History:
-    history = History(limit=STEPS_IN_RECORD)
-    history.add_all(event_from_row(row) for row in connection.execute(HISTORY, (number,)))
-    if run.status.is_terminal and run.completed_at is not None:
-        history.end(run.completed_at)
-    return history
-
-
-def _documents(connection: sqlite3.Connection, number: int) -> Documents:
-    row = connection.execute(
-        "SELECT input_json, config_json, output_json FROM documents WHERE run_no = ?", (number,)
-    ).fetchone()
-    return Documents(*row)
-
-
-def _log_tail(connection: sqlite3.Connection, number: int, limit: int) -> LogTail:
-    """Reads backwards, just as far as the tail reaches."""
-    texts: list[str] = []
-    size = 0
-    rows = connection.execute(
-        "SELECT payload_json FROM events WHERE run_no = ? AND event_type = 'log' ORDER BY event_id DESC",
-        (number,),
-    )
-    for (payload_json,) in rows:
-        texts.append(decode(payload_json)["text"])
-        size += len(texts[-1])
-        if size > limit:
-            break
-    return LogTail().extended("".join(reversed(texts)), limit)
-
-
 def _events(connection: sqlite3.Connection, run_id: str, after: int, limit: int, page_bytes: int) -> EventPage:
     with snapshot(connection):
-        number, run = _run(connection, run_id)
+        number, run = get_run(connection, run_id)
         rows, more = _bounded(
             connection.execute(
                 f"SELECT {EVENT_COLUMNS} FROM events WHERE run_no = ? AND event_id > ? ORDER BY event_id",
@@ -279,17 +222,8 @@ _WATCHED = (
 )
 
 
-def _artifacts(connection: sqlite3.Connection, number: int, after_name: str, limit: int) -> list[Artifact]:
-    rows = connection.execute(
-        "SELECT name, size_bytes, sha256, media_type, attempt FROM artifacts "
-        "WHERE run_no = ? AND name > ? ORDER BY name LIMIT ?",
-        (number, after_name, limit),
-    )
-    return [Artifact(*row) for row in rows]
-
-
 def _artifact(connection: sqlite3.Connection, run_id: str, name: str) -> Artifact:
-    number, _ = _run(connection, run_id)
+    number, _ = get_run(connection, run_id)
     row = connection.execute(
         "SELECT name, size_bytes, sha256, media_type, attempt FROM artifacts WHERE run_no = ? AND name = ?",
         (number, name),
