@@ -1,16 +1,19 @@
-"""Pages of events as messages, made once for all who follow the same run at the same pace."""
+"""Pages as messages: of events, made once for all who follow the same run at the same pace; of records."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from runsd_client.proto import runs_pb2
+from runsd_client.proto import run_pb2, runs_pb2
 
-from runsd.api.conversion import event_message
+from runsd.api.conversion import event_message, record_message
 from runsd.model.events import Event
+from runsd.model.record import Record
 
 KEPT = 16
+# Of records: one may have nearly the 4 MiB that gRPC clients take unless told otherwise, and then goes alone.
+RECORDS_BYTES = 1 << 20
 
 
 class PageMessages:
@@ -28,3 +31,16 @@ class PageMessages:
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return message
+
+
+def record_pages(records: Iterable[Record]) -> Iterator[list[run_pb2.Run]]:
+    page: list[run_pb2.Run] = []
+    size = 0
+    for message in map(record_message, records):
+        size += message.ByteSize()
+        if page and size > RECORDS_BYTES:
+            yield page
+            page, size = [], message.ByteSize()
+        page.append(message)
+    if page:
+        yield page

@@ -15,7 +15,7 @@ from runsd.api.conversion import (
     watched_message,
 )
 from runsd.api.errors import answering, streaming
-from runsd.api.pages import PageMessages
+from runsd.api.pages import PageMessages, record_pages
 from runsd.api.requests import (
     DEFAULT_EVENTS,
     MAX_PAGE,
@@ -28,7 +28,7 @@ from runsd.api.requests import (
 )
 from runsd.engine.artifact_reading import read_artifact
 from runsd.engine.engine import Engine
-from runsd.engine.following import EventFilter, project_events, run_events, wait_until_terminal
+from runsd.engine.following import EventFilter, ended_runs, project_events, run_events, wait_until_terminal
 from runsd.engine.intake import Created
 from runsd.engine.signals import Decision
 from runsd.store.queries import EventPage
@@ -63,6 +63,13 @@ class Runs(runs_pb2_grpc.RunsServicer):
     async def WaitRun(self, request: runs_pb2.WaitRunRequest) -> runs_pb2.WaitRunResponse:  # noqa: N802
         await wait_until_terminal(self._store, request.run_id, wait_seconds(request.timeout_seconds))
         return runs_pb2.WaitRunResponse(run=record_message(await self._store.queries.record(request.run_id)))
+
+    @streaming
+    async def WaitRuns(self, request: runs_pb2.WaitRunsRequest) -> AsyncIterator[runs_pb2.WaitRunsResponse]:  # noqa: N802
+        seconds = wait_seconds(request.timeout_seconds)
+        async for records in ended_runs(self._store, request.run_ids, seconds):
+            for runs in record_pages(records):
+                yield runs_pb2.WaitRunsResponse(data=runs)
 
     @answering
     async def ListRuns(self, request: runs_pb2.ListRunsRequest) -> runs_pb2.ListRunsResponse:  # noqa: N802

@@ -1,4 +1,4 @@
-"""Follows events from a cursor: from memory while the reader keeps up, from disk when it does not.
+"""Follows events from a cursor: from memory while the reader keeps up, from disk when it does not. Waits for ends.
 
 Invariant 5: every event past the cursor, once, in order. The cursor is all that is remembered of a
 reader between pages.
@@ -7,12 +7,13 @@ reader between pages.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from runsd.model.errors import FieldViolation, InvalidRequest
+from runsd.model.errors import FieldViolation, InvalidRequest, NotFound
 from runsd.model.events import Committed, Event
+from runsd.model.record import Record
 from runsd.store.store import Store
 
 PAGE_EVENTS = 1000
@@ -21,6 +22,7 @@ PAGE_BYTES = 256 << 10
 # A reader whose filter lets nothing through is told how far it is at least this often.
 TELL_POSITION_EVERY = 1000
 MAX_KNOWN_TYPES = 1000
+WAIT_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,52 @@ def _one_page(events: list[Committed]) -> list[Committed]:
 
 async def wait_until_terminal(store: Store, run_id: str, timeout_seconds: float | None) -> None:
     """Returns when the run is terminal or the time is over. Raises NotFound."""
-    with suppress(TimeoutError), store.tail.run(run_id) as channel:
+    with suppress(TimeoutError), store.tail.ends_of([run_id]) as ends:
         async with asyncio.timeout(timeout_seconds):
-            # Its end, if it comes, comes to the channel, which is there already.
-            if not store.journal.is_under_way(run_id):
-                run = await store.queries.run(run_id)
-                if run.status.is_terminal:
-                    return
-            while not channel.has_ended:
-                await channel.wait(channel.last)
+            if not await _ended_before(store, [run_id]):
+                await ends.next()
+
+
+async def ended_runs(
+    store: Store, run_ids: Sequence[str], timeout_seconds: float | None
+) -> AsyncIterator[list[Record]]:
+    """Pages of the records of these runs, each as it becomes terminal, until the last has or the time is over.
+
+    Raises InvalidRequest, NotFound.
+    """
+    if not 1 <= len(run_ids) <= WAIT_MAX:
+        raise InvalidRequest([FieldViolation("run_ids", f"must be 1 to {WAIT_MAX} runs, not {len(run_ids)}")])
+    over_at = None if timeout_seconds is None else asyncio.get_running_loop().time() + timeout_seconds
+    awaited = dict.fromkeys(run_ids)
+    with store.tail.ends_of(awaited) as ends:
+        ended = await _ended_before(store, awaited)
+        while True:
+            fresh = [run_id for run_id in ended if run_id in awaited]
+            for run_id in fresh:
+                del awaited[run_id]
+            async for page in _records(store, fresh):
+                yield page
+            if not awaited:
+                return
+            try:
+                async with asyncio.timeout_at(over_at):
+                    ended = await ends.next()
+            except TimeoutError:
+                return
+
+
+async def _records(store: Store, run_ids: list[str]) -> AsyncIterator[list[Record]]:
+    while run_ids:
+        found = await store.queries.records(run_ids)
+        run_ids = run_ids[len(found) :]
+        yield [record for record in found if record is not None]
+
+
+async def _ended_before(store: Store, run_ids: Collection[str]) -> list[str]:
+    """Those that are terminal already. Raises NotFound."""
+    unsure = [run_id for run_id in run_ids if not store.journal.is_under_way(run_id)]
+    known = await store.queries.known_runs(unsure) if unsure else {}
+    for run_id in unsure:
+        if run_id not in known:
+            raise NotFound("run", run_id)
+    return [run_id for run_id in unsure if known[run_id].status.is_terminal]

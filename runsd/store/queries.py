@@ -32,7 +32,7 @@ from runsd.store.rows import (
     run_from_row,
 )
 from runsd.store.schedule_queries import ScheduleQueries
-from runsd.store.shared_reads import SharedReads
+from runsd.store.shared_reads import MOST_RUNS, SharedReads
 
 T = TypeVar("T")
 
@@ -93,6 +93,7 @@ class Queries:
         self._lists = _Readers([for_lists])
         self.schedules = ScheduleQueries(self._read)
         self._histories = SharedReads(lambda ids: self._read(lambda c: read_histories(c, ids)))
+        self._logs_limit = logs_limit
         self._records = SharedReads(lambda ids: self._read(lambda c: read_records(c, ids, logs_limit)))
 
     async def _read(self, query: Callable[[sqlite3.Connection], T], *, may_take_long: bool = False) -> T:
@@ -106,6 +107,10 @@ class Queries:
     async def record(self, run_id: str) -> Record:
         """Raises NotFound."""
         return await self._records.of(run_id)
+
+    async def records(self, run_ids: Sequence[str]) -> list[Record | None]:
+        """Of the first of these runs, at least one; None: there is no such run."""
+        return await self._read(lambda c: read_records(c, run_ids[:MOST_RUNS], self._logs_limit))
 
     async def run(self, run_id: str) -> Run:
         """Raises NotFound."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -96,6 +97,33 @@ class Channel:
             await self._changed.wait()
 
 
+class Ends:
+    """The runs of a set that have ended, as the commits tell; each once."""
+
+    def __init__(self) -> None:
+        self._ended: list[str] = []
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    def note(self, run_id: str) -> None:
+        self._ended.append(run_id)
+        self._changed.set()
+
+    def close(self) -> None:
+        """Who waits gets Stopping from now on."""
+        self._is_closed = True
+        self._changed.set()
+
+    async def next(self) -> list[str]:
+        """At least one. Raises Stopping."""
+        await self._changed.wait()
+        if self._is_closed:
+            raise Stopping
+        self._changed.clear()
+        ended, self._ended = self._ended, []
+        return ended
+
+
 @dataclass(slots=True)
 class _Shared:
     channel: Channel
@@ -110,6 +138,7 @@ class Tail:
         self._is_closed = False
         self._runs: dict[str, _Shared] = {}
         self._projects: dict[str, _Shared] = {}
+        self._ends: defaultdict[str, set[Ends]] = defaultdict(set)
 
     def publish(self, commit: Commit) -> None:
         if not commit.events:
@@ -119,12 +148,38 @@ class Tail:
             _distribute(self._runs, commit.events, lambda committed: committed.run_id)
         if self._projects:
             _distribute(self._projects, commit.events, lambda committed: committed.project)
+        if self._ends:
+            self._tell_ends(commit.events)
+
+    def _tell_ends(self, events: list[Committed]) -> None:
+        for committed in events:
+            if committed.run_id in self._ends and committed.event.is_terminal:
+                for ends in self._ends[committed.run_id]:
+                    ends.note(committed.run_id)
 
     def close(self) -> None:
         """Ends all following, for the daemon's end."""
         self._is_closed = True
         for shared in (*self._runs.values(), *self._projects.values()):
             shared.channel.close()
+        for ends in set().union(*self._ends.values()):
+            ends.close()
+
+    @contextmanager
+    def ends_of(self, run_ids: Collection[str]) -> Iterator[Ends]:
+        """Of runs that end from now on. Raises Stopping."""
+        if self._is_closed:
+            raise Stopping
+        ends = Ends()
+        for run_id in run_ids:
+            self._ends[run_id].add(ends)
+        try:
+            yield ends
+        finally:
+            for run_id in run_ids:
+                self._ends[run_id].discard(ends)
+                if not self._ends[run_id]:
+                    del self._ends[run_id]
 
     @contextmanager
     def run(self, run_id: str) -> Iterator[Channel]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from runsd_client import AsyncRunsClient, NewRun
-from runsd_client.proto.runs_pb2_grpc import RunsAsyncStub
 
 from tests.bench.closed_loop import rate
 from tests.bench.watching import RunEndedBadly, current_position, endings_seen_by
+
+if TYPE_CHECKING:
+    from runsd_client.proto.runs_pb2_grpc import RunsAsyncStub
 
 INPUT = {"name": "sync-data", "batch_size": 100}
 

@@ -24,6 +24,7 @@ from runsd_client.create_batches import CreateBatches
 from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCursor
 from runsd_client.proto.admin_pb2_grpc import AdminStub
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
+from runsd_client.proto.runs_pb2 import WaitRunsRequest
 from runsd_client.proto.runs_pb2_grpc import RunsStub
 from runsd_client.proto.schedules_pb2_grpc import SchedulesStub
 from runsd_client.requests import NewRun, RunFilters, RunOptions
@@ -41,6 +42,7 @@ from runsd_client.values import (
     TargetInfo,
     WatchedEvent,
 )
+from runsd_client.wait_batches import Stream, WaitBatches
 
 T = TypeVar("T")
 
@@ -48,8 +50,8 @@ T = TypeVar("T")
 class AsyncRunsClient(ClientCore):
     """Runs on one daemon, from asyncio code.
 
-    The methods are those of RunsClient, and described there. Runs that are created at the same time
-    travel in few calls. A stream that is left before its end
+    The methods are those of RunsClient, and described there. Runs that are created, or waited for, at
+    the same time travel in few calls. A stream that is left before its end
     should be closed: `async with contextlib.aclosing(client.follow(run_id)) as events`.
     """
 
@@ -127,7 +129,7 @@ class AsyncRunsClient(ClientCore):
         waiting, tries = self._wait(run_id, timeout)
         while True:
             try:
-                run = await self._once(waiting.next_call())
+                run = await self._waits.run(run_id, waiting.next_seconds())
             except grpc.RpcError as error:
                 await asyncio.sleep(waiting.within_the_time(tries.after(self._error(error))))
                 continue
@@ -191,8 +193,9 @@ class AsyncRunsClient(ClientCore):
         self._closed = True
         if "_channel" in self.__dict__:
             await self._channel.close()
-        if "_creates" in self.__dict__:
-            await self._creates.ended()
+        for batches in ("_creates", "_waits"):
+            if batches in self.__dict__:
+                await getattr(self, batches).ended()
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,6 +221,16 @@ class AsyncRunsClient(ClientCore):
     @cached_property
     def _creates(self) -> CreateBatches:
         return CreateBatches(self._once, self._error)
+
+    @cached_property
+    def _waits(self) -> WaitBatches:
+        def open_stream(request: WaitRunsRequest, deadline_seconds: float) -> Stream:
+            self._check_open()
+            metadata = self._settings.call_metadata
+            stream: Stream = self._stubs["runs"].WaitRuns(request, timeout=deadline_seconds, metadata=metadata)
+            return stream
+
+        return WaitBatches(self._once, open_stream, self._error)
 
     async def _call(self, call: Call[T]) -> T:
         return await self._answered(partial(self._once, call))

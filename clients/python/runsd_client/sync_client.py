@@ -136,7 +136,7 @@ class RunsClient(ClientCore):
         waiting, tries = self._wait(run_id, timeout)
         while True:
             try:
-                run = self._once(waiting.next_call())
+                run = self._once(calls.wait(run_id, waiting.next_seconds()))
             except grpc.RpcError as error:
                 time.sleep(waiting.within_the_time(tries.after(self._error(error))))
                 continue

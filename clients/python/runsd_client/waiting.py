@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import time
 
-from runsd_client import calls
-from runsd_client.calls import Call
 from runsd_client.errors import WaitTimeoutError
 from runsd_client.values import Run
 
-_LONGEST_CALL_SECONDS = 30.0
+LONGEST_CALL_SECONDS = 30.0
 # 0 would be "without limit" to the daemon.
-_SHORTEST_CALL_SECONDS = 0.001
+SHORTEST_CALL_SECONDS = 0.001
 
 
 class Waiting:
@@ -29,14 +27,14 @@ class Waiting:
         self._asked = False
         self._is_there = is_there
 
-    def next_call(self) -> Call[Run]:
-        """Raises WaitTimeoutError when the time is over; asks at least once."""
+    def next_seconds(self) -> float:
+        """How long to wait in the next call. Raises WaitTimeoutError when the time is over; asks at least once."""
         remaining = self._ends_at - time.monotonic()
         if self._asked and remaining <= 0:
             raise WaitTimeoutError(self._run_id, self._timeout, self._latest)
-        longest = _LONGEST_CALL_SECONDS if self._is_there else _SHORTEST_CALL_SECONDS
+        longest = LONGEST_CALL_SECONDS if self._is_there else SHORTEST_CALL_SECONDS
         self._asked = self._is_there = True
-        return calls.wait(self._run_id, max(_SHORTEST_CALL_SECONDS, min(remaining, longest)))
+        return max(SHORTEST_CALL_SECONDS, min(remaining, longest))
 
     def is_over(self, run: Run) -> bool:
         self._latest = run

@@ -157,6 +157,20 @@ class Service(RunsServicer, DefinitionsServicer):
                 await asyncio.wait_for(self.changed.wait_for(ended), request.timeout_seconds or None)
         return runs_pb2.WaitRunResponse(run=self.state.runs[request.run_id])
 
+    async def WaitRuns(
+        self, request: runs_pb2.WaitRunsRequest, context: Any
+    ) -> AsyncIterator[runs_pb2.WaitRunsResponse]:
+        await self.receive("WaitRuns", request, context)
+        awaited = {run_id: await self.run(run_id, context) for run_id in request.run_ids}
+        while awaited:
+            async with self.changed:
+                while not (ended := [run for run in awaited.values() if run.status in TERMINAL]):
+                    await self.changed.wait()
+            yield runs_pb2.WaitRunsResponse(data=ended)
+            await self.lose_answer("WaitRuns", context)
+            for run in ended:
+                del awaited[run.run_id]
+
     async def ListRuns(self, request: runs_pb2.ListRunsRequest, context: Any) -> runs_pb2.ListRunsResponse:
         await self.receive("ListRuns", request, context)
         fitting = [r for r in self.state.runs.values() if not request.statuses or r.status in request.statuses]

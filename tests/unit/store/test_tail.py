@@ -74,3 +74,23 @@ async def test_closing_ends_all_following() -> None:
             channel.after(0)
     with pytest.raises(Stopping), tail.run("r"):
         pass
+
+
+def ends(event_id: int, run_id: str) -> Committed:
+    return Committed(event_id, run_id, "p", "task:t", Event(event_id, "run.completed", "{}", 0))
+
+
+async def test_ends_of_a_set_are_told_once_and_of_no_other() -> None:
+    tail = Tail(0)
+    with tail.ends_of(["a", "b"]) as both, tail.ends_of(["b"]) as one:
+        tail.publish(Commit([committed(1, "a"), ends(2, "b"), ends(1, "c"), ends(2, "a")], [], [], []))
+        assert (await both.next(), await one.next()) == (["b", "a"], ["b"])
+        waiting = asyncio.create_task(both.next())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        tail.close()
+        with pytest.raises(Stopping):
+            await waiting
+    assert not tail._ends
+    with pytest.raises(Stopping), tail.ends_of(["a"]):
+        pass

@@ -303,6 +303,58 @@ class WaitRunResponse(_message.Message):
 Global___WaitRunResponse: _TypeAlias = WaitRunResponse  # noqa: Y015
 
 @_typing.final
+class WaitRunsRequest(_message.Message):
+    """Which runs, and how long to wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    timeout_seconds: _builtins.float
+    """End after this many seconds even if some runs are not terminal. 0: as long as the call may last."""
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 1000 ids."""
+
+    def __init__(
+        self,
+        *,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        timeout_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_ids", b"run_ids", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitRunsRequest: _TypeAlias = WaitRunsRequest  # noqa: Y015
+
+@_typing.final
+class WaitRunsResponse(_message.Message):
+    """Runs that are terminal, in the order of their ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def data(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
+        """As many as ended together and have room; each run once."""
+
+    def __init__(
+        self,
+        *,
+        data: _abc.Iterable[_run_pb2.Run] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitRunsResponse: _TypeAlias = WaitRunsResponse  # noqa: Y015
+
+@_typing.final
 class ListRunsRequest(_message.Message):
     """Which runs to list. A run must fit every filter that is set."""
 

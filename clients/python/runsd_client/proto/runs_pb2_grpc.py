@@ -55,6 +55,11 @@ class RunsStub:
                 request_serializer=runs_dot_v1_dot_runs__pb2.WaitRunRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.WaitRunResponse.FromString,
                 _registered_method=True)
+        self.WaitRuns = channel.unary_stream(
+                '/runs.v1.Runs/WaitRuns',
+                request_serializer=runs_dot_v1_dot_runs__pb2.WaitRunsRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.WaitRunsResponse.FromString,
+                _registered_method=True)
         self.ListRuns = channel.unary_unary(
                 '/runs.v1.Runs/ListRuns',
                 request_serializer=runs_dot_v1_dot_runs__pb2.ListRunsRequest.SerializeToString,
@@ -140,6 +145,14 @@ class RunsServicer:
 
     def WaitRun(self, request, context):
         """Answers when the run is terminal, or with the run as it is when the time is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitRuns(self, request, context):
+        """Streams the records of up to 1000 runs, each as it becomes terminal. Ends with OK after the last, or
+        when the time is over. NOT_FOUND when there is none of some id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,6 +261,11 @@ def add_RunsServicer_to_server(servicer, server):
                     servicer.WaitRun,
                     request_deserializer=runs_dot_v1_dot_runs__pb2.WaitRunRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.WaitRunResponse.SerializeToString,
+            ),
+            'WaitRuns': grpc.unary_stream_rpc_method_handler(
+                    servicer.WaitRuns,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.WaitRunsRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.WaitRunsResponse.SerializeToString,
             ),
             'ListRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRuns,
@@ -409,6 +427,33 @@ class Runs:
             '/runs.v1.Runs/WaitRun',
             runs_dot_v1_dot_runs__pb2.WaitRunRequest.SerializeToString,
             runs_dot_v1_dot_runs__pb2.WaitRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runs.v1.Runs/WaitRuns',
+            runs_dot_v1_dot_runs__pb2.WaitRunsRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.WaitRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

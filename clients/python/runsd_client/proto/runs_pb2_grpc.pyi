@@ -54,6 +54,10 @@ class RunsStub:
     """Gives a run as it is now. NOT_FOUND when there is none."""
     WaitRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.WaitRunRequest, _runs_pb2.WaitRunResponse]
     """Answers when the run is terminal, or with the run as it is when the time is over."""
+    WaitRuns: _grpc.UnaryStreamMultiCallable[_runs_pb2.WaitRunsRequest, _runs_pb2.WaitRunsResponse]
+    """Streams the records of up to 1000 runs, each as it becomes terminal. Ends with OK after the last, or
+    when the time is over. NOT_FOUND when there is none of some id.
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListRunsRequest, _runs_pb2.ListRunsResponse]
     """Lists runs, newest first. Page tokens stay right while runs are added."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]
@@ -112,6 +116,10 @@ class RunsAsyncStub(RunsStub):
     """Gives a run as it is now. NOT_FOUND when there is none."""
     WaitRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.WaitRunRequest, _runs_pb2.WaitRunResponse]  # type: ignore[assignment]
     """Answers when the run is terminal, or with the run as it is when the time is over."""
+    WaitRuns: _aio.UnaryStreamMultiCallable[_runs_pb2.WaitRunsRequest, _runs_pb2.WaitRunsResponse]  # type: ignore[assignment]
+    """Streams the records of up to 1000 runs, each as it becomes terminal. Ends with OK after the last, or
+    when the time is over. NOT_FOUND when there is none of some id.
+    """
     ListRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListRunsRequest, _runs_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists runs, newest first. Page tokens stay right while runs are added."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.CancelRunResponse]  # type: ignore[assignment]
@@ -191,6 +199,16 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.WaitRunResponse, _abc.Awaitable[_runs_pb2.WaitRunResponse]]:
         """Answers when the run is terminal, or with the run as it is when the time is over."""
+
+    @_abc_1.abstractmethod
+    def WaitRuns(
+        self,
+        request: _runs_pb2.WaitRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_runs_pb2.WaitRunsResponse], _abc.AsyncIterator[_runs_pb2.WaitRunsResponse]]:
+        """Streams the records of up to 1000 runs, each as it becomes terminal. Ends with OK after the last, or
+        when the time is over. NOT_FOUND when there is none of some id.
+        """
 
     @_abc_1.abstractmethod
     def ListRuns(

@@ -116,6 +116,20 @@ export interface WaitRunResponse {
   run: Run | undefined;
 }
 
+/** Which runs, and how long to wait. */
+export interface WaitRunsRequest {
+  /** 1 to 1000 ids. */
+  run_ids: string[];
+  /** End after this many seconds even if some runs are not terminal. 0: as long as the call may last. */
+  timeout_seconds: number;
+}
+
+/** Runs that are terminal, in the order of their ends. */
+export interface WaitRunsResponse {
+  /** As many as ended together and have room; each run once. */
+  data: Run[];
+}
+
 /** Which runs to list. A run must fit every filter that is set. */
 export interface ListRunsRequest {
   /** Id of the project. May be empty where the daemon serves one project. */
@@ -1068,6 +1082,128 @@ export const WaitRunResponse: MessageFns<WaitRunResponse> = {
   fromPartial(object: DeepPartial<WaitRunResponse>): WaitRunResponse {
     const message = createBaseWaitRunResponse();
     message.run = (object.run !== undefined && object.run !== null) ? Run.fromPartial(object.run) : undefined;
+    return message;
+  },
+};
+
+function createBaseWaitRunsRequest(): WaitRunsRequest {
+  return { run_ids: [], timeout_seconds: 0 };
+}
+
+export const WaitRunsRequest: MessageFns<WaitRunsRequest> = {
+  encode(message: WaitRunsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.run_ids) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.timeout_seconds !== 0) {
+      writer.uint32(17).double(message.timeout_seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WaitRunsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaitRunsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.run_ids.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.timeout_seconds = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WaitRunsRequest>): WaitRunsRequest {
+    return WaitRunsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WaitRunsRequest>): WaitRunsRequest {
+    const message = createBaseWaitRunsRequest();
+    message.run_ids = object.run_ids?.map((e) => e) || [];
+    message.timeout_seconds = object.timeout_seconds ?? 0;
+    return message;
+  },
+};
+
+function createBaseWaitRunsResponse(): WaitRunsResponse {
+  return { data: [] };
+}
+
+export const WaitRunsResponse: MessageFns<WaitRunsResponse> = {
+  encode(message: WaitRunsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.data) {
+      Run.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WaitRunsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaitRunsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data.push(Run.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WaitRunsResponse>): WaitRunsResponse {
+    return WaitRunsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WaitRunsResponse>): WaitRunsResponse {
+    const message = createBaseWaitRunsResponse();
+    message.data = object.data?.map((e) => Run.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2896,6 +3032,19 @@ export const RunsService = {
     responseSerialize: (value: WaitRunResponse): Buffer => Buffer.from(WaitRunResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WaitRunResponse => WaitRunResponse.decode(value),
   },
+  /**
+   * Streams the records of up to 1000 runs, each as it becomes terminal. Ends with OK after the last, or
+   * when the time is over. NOT_FOUND when there is none of some id.
+   */
+  waitRuns: {
+    path: "/runs.v1.Runs/WaitRuns" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WaitRunsRequest): Buffer => Buffer.from(WaitRunsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WaitRunsRequest => WaitRunsRequest.decode(value),
+    responseSerialize: (value: WaitRunsResponse): Buffer => Buffer.from(WaitRunsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WaitRunsResponse => WaitRunsResponse.decode(value),
+  },
   /** Lists runs, newest first. Page tokens stay right while runs are added. */
   listRuns: {
     path: "/runs.v1.Runs/ListRuns" as const,
@@ -3042,6 +3191,11 @@ export interface RunsServer extends UntypedServiceImplementation {
   getRun: handleUnaryCall<GetRunRequest, GetRunResponse>;
   /** Answers when the run is terminal, or with the run as it is when the time is over. */
   waitRun: handleUnaryCall<WaitRunRequest, WaitRunResponse>;
+  /**
+   * Streams the records of up to 1000 runs, each as it becomes terminal. Ends with OK after the last, or
+   * when the time is over. NOT_FOUND when there is none of some id.
+   */
+  waitRuns: handleServerStreamingCall<WaitRunsRequest, WaitRunsResponse>;
   /** Lists runs, newest first. Page tokens stay right while runs are added. */
   listRuns: handleUnaryCall<ListRunsRequest, ListRunsResponse>;
   /**
