@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 # Enough that the daemon has one to write while others travel, and few enough that they fill.
 MOST_CALLS = 4
-MOST_RUNS = 100
+MOST_RUNS = 250
 # So that a full call is far below what a daemon takes. Larger ones gain nothing by company.
 LARGEST_REQUEST_BYTES = 32 << 10
 

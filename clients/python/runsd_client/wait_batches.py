@@ -23,7 +23,7 @@ from runsd_client.proto.runs_pb2 import WaitRunsRequest, WaitRunsResponse
 from runsd_client.values import Run
 from runsd_client.waiting import LONGEST_CALL_SECONDS, SHORTEST_CALL_SECONDS
 
-MOST_RUNS = 100
+MOST_RUNS = 250
 # Shorter waits are for a look at the run more than for its end.
 LEAST_SECONDS = 0.1
 
