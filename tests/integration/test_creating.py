@@ -166,6 +166,17 @@ async def test_batch_is_all_or_none(client: AsyncRunsClient) -> None:
         await client.batch_create([NewRun("task:quick")] * 1001)
 
 
+async def test_keys_of_a_batch_make_one_run_each(client: AsyncRunsClient) -> None:
+    keys = ["plain", "with \0 zero", "with \0 one", 'é"\\\n', "\U0001f600", "a" * 200]
+    runs = [NewRun("task:quick", input=key, idempotency_key=key) for key in keys]
+    first = await client.batch_create([*runs, *runs[:2]])
+    assert [answer.duplicate for answer in first] == [False] * len(keys) + [True] * 2
+    assert [answer.run.run_id for answer in first[len(keys) :]] == [answer.run.run_id for answer in first[:2]]
+    again = await client.batch_create([*runs, NewRun("task:quick"), NewRun("task:quick")])
+    assert [answer.duplicate for answer in again] == [True] * len(keys) + [False] * 2
+    assert [answer.run.run_id for answer in again[: len(keys)]] == [answer.run.run_id for answer in first[: len(keys)]]
+
+
 async def test_created_at_the_same_time_each_has_its_own_answer(client: AsyncRunsClient) -> None:
     known = NewRun("task:quick", input="known", idempotency_key="together")
     first = await client.create(known)
