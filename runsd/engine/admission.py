@@ -1,6 +1,6 @@
 """Starts runs in the very commit that creates them, as far as there are places: a commit and a wait for the disk less.
 
-Only where nothing startable waits, so that the order of starting is kept.
+Only where nothing else is startable, so that the order of starting is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runsd.store.transaction import StoredRun, Transaction
 class Admission:
     """Of one commit.
 
-    It is used in the writer's thread while the event loop may give places back, but takes none.
+    It is used in the writer's thread, while the event loop leaves places and window as they are.
     """
 
     def __init__(self, places: Places, window: Window) -> None:
@@ -28,6 +28,8 @@ class Admission:
     def claim(self, transaction: Transaction, claims: Claims) -> list[Claimed]:
         """The last change of the commit: what is to be executed, and to take its places, once it is on disk."""
         created = transaction.created()
+        if not created or _makes_others_startable(transaction):
+            return []
         picked = self.pick(Queued.of(run) for run, _ in created.values() if _is_startable(run, transaction))
         claimed = (claims.claim(transaction, queued, created[queued.number][1]) for queued in picked)
         return [one for one in claimed if one is not None]
@@ -43,6 +45,12 @@ class Admission:
             return False
         self._places.take(queued)
         return True
+
+
+def _makes_others_startable(transaction: Transaction) -> bool:
+    """Whether the commit brings older runs back, which the dispatcher has to put in order with the new ones."""
+    runs = transaction.batch.runs.values()
+    return bool(transaction.batch.woken) or any(not run.is_new and _is_startable(run, transaction) for run in runs)
 
 
 def _is_startable(stored: StoredRun, transaction: Transaction) -> bool:

@@ -55,11 +55,17 @@ class Dispatcher:
         # While it is asleep no run is picked here, and new ones may be admitted as they are created.
         self._is_asleep = False
         self._admitting: asyncio.Future[list[Claimed]] | None = None
+        # Places and window stay as they are while a commit admits: what would change them comes after it.
+        self._finished_meanwhile: list[Queued] = []
+        self._limits_changed_meanwhile = False
         store.journal.listen(self._on_commit)
         store.journal.conclude_with(self._admission)
 
     def finished(self, queued: Queued) -> None:
         """The run's attempt is over: its place is free."""
+        if self._admitting is not None:
+            self._finished_meanwhile.append(queued)
+            return
         self._places.give_back(queued)
         self._to_end.give_back(queued, steady_now())
         self._window.reopen([queued])
@@ -71,6 +77,9 @@ class Dispatcher:
         self._places.take(queued)
 
     def limits_changed(self) -> None:
+        if self._admitting is not None:
+            self._limits_changed_meanwhile = True
+            return
         self._window.forget_lanes()
         self._may_end = True
         self._wake.set()
@@ -216,13 +225,16 @@ class Dispatcher:
 
     def _admission(self) -> Wanted | None:
         """Of the commit that begins now, if nothing else is to be started before what it may create."""
-        may_admit = self._is_asleep and not self._is_paused and self._window.is_empty and self._places.free
-        if not may_admit or self._admitting is not None:
+        if self._admitting is not None or not self._may_admit():
             return None
         self._admitting = asyncio.get_running_loop().create_future()
         self._admitting.add_done_callback(self._execute_admitted)
         admission = Admission(self._places, self._window)
         return partial(admission.claim, claims=self._claims), self._admitting
+
+    def _may_admit(self) -> bool:
+        is_idle = self._is_asleep and not self._is_paused and self._window.is_empty and self._places.free > 0
+        return is_idle and (self._next_moment is None or self._next_moment > steady_now())
 
     def _execute_admitted(self, admitting: asyncio.Future[list[Claimed]]) -> None:
         if admitting.exception() is not None:
@@ -235,6 +247,15 @@ class Dispatcher:
         for claimed in admitted:
             self._places.take(claimed.queued)
             self._execute(claimed)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        finished, self._finished_meanwhile = self._finished_meanwhile, []
+        for queued in finished:
+            self.finished(queued)
+        if self._limits_changed_meanwhile:
+            self._limits_changed_meanwhile = False
+            self.limits_changed()
 
     async def _admitted(self) -> None:
         """Returns when no commit admits runs. Raises what went wrong, but for a refused commit."""
@@ -245,6 +266,7 @@ class Dispatcher:
         if failed is not None:
             with suppress(RunsdError):
                 failed.result()
+        self._catch_up()
 
     async def _sleep(self) -> None:
         seconds = MAX_SLEEP_SECONDS

@@ -171,6 +171,8 @@ class Tail:
         if self._is_closed:
             raise Stopping
         ends = Ends()
+        # The caller's own may change meanwhile.
+        run_ids = tuple(run_ids)
         for run_id in run_ids:
             self._ends[run_id].add(ends)
         try:

@@ -7,8 +7,9 @@ from collections import Counter
 
 import grpc
 import pytest
-from runsd_client import AsyncRunsClient, CreateAnswer, NewRun, NotFoundError, OverloadedError
-from runsd_client.create_batches import LARGEST_REQUEST_BYTES, MOST_CALLS, MOST_RUNS
+from runsd_client import AsyncRunsClient, CreateAnswer, NewRun, NotFoundError, OverloadedError, UnreachableError
+from runsd_client.create_batches import LARGEST_REQUEST_BYTES, MOST_CALLS, MOST_RUNS, CreateBatches
+from runsd_client.proto.runs_pb2 import CreateRunRequest
 
 from tests.unit.client.fake_answers import LOST, Failure
 from tests.unit.client.fake_daemon import FakeDaemon
@@ -117,6 +118,45 @@ async def test_who_gives_up_takes_no_other_with_them(daemon: FakeDaemon, async_c
         answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
     assert [answer.run.input for answer in answers[1:] if isinstance(answer, CreateAnswer)] == [1, 2, 3, 4, 5]
+
+
+async def test_what_was_given_up_before_it_was_sent_is_not_sent(
+    daemon: FakeDaemon, async_client: AsyncRunsClient
+) -> None:
+    async with async_client as client:
+        tasks = [asyncio.create_task(client.create(NewRun("task:a", input=n))) for n in range(6)]
+        await asyncio.sleep(0)  # all of them have begun now, and none is sent
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert sorted(run.input_json for run in daemon.state.runs.values()) == ["1", "3", "5"]
+        for task in (gone := [asyncio.create_task(client.create(NewRun("task:a"))) for _ in range(3)]):
+            await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        await client._creates.ended()
+        assert (await client.create(NewRun("task:a", input="after"))).run.input == "after"
+    assert len(daemon.state.runs) == 4
+
+
+async def test_all_hear_at_once_that_nobody_answers() -> None:
+    """Also those for which no call had room yet."""
+    calls = asyncio.Barrier(MOST_CALLS + 1)
+    made = []
+
+    async def once(call: object) -> object:
+        made.append(call)
+        await calls.wait()
+        raise grpc.RpcError
+
+    batches = CreateBatches(once, lambda error: UnreachableError("gone", "address"))  # type: ignore[arg-type]
+    requests = [CreateRunRequest(target=f"task:{n}") for n in range(MOST_RUNS * (MOST_CALLS + 3))]
+    waiting = [asyncio.create_task(batches.answer(request)) for request in requests]
+    await calls.wait()
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in errors} == {grpc.RpcError}
+    assert len(made) == MOST_CALLS
+    await batches.ended()
 
 
 async def test_closing_ends_what_is_under_way(daemon: FakeDaemon, async_client: AsyncRunsClient) -> None:

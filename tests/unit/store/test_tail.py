@@ -91,6 +91,14 @@ async def test_ends_of_a_set_are_told_once_and_of_no_other() -> None:
         tail.close()
         with pytest.raises(Stopping):
             await waiting
-    assert not tail._ends
     with pytest.raises(Stopping), tail.ends_of(["a"]):
         pass
+
+
+def test_nothing_is_kept_of_ends_that_nobody_waits_for() -> None:
+    tail = Tail(0)
+    awaited = {"a": 1, "b": 2}
+    with tail.ends_of(awaited):
+        tail.publish(Commit([ends(1, "a")], [], [], []))
+        del awaited["a"]
+    assert not tail._ends
