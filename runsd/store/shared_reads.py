@@ -76,6 +76,12 @@ class SharedReads(Generic[T]):
         # For those, too, who ask in the same turn of the event loop.
         await asyncio.sleep(0)
         askers = list(islice(self._askers, MOST_RUNS))
-        for asker, found in zip(askers, await self._read([asker.run_id for asker in askers]), strict=False):
+        for asker, found in zip(askers, await self._read_first(askers), strict=False):
             self._askers.pop(asker, None)
             asker.answer(found)
+
+    async def _read_first(self, askers: Sequence[_Asker[T]]) -> list[T | None]:
+        try:
+            return await self._read([asker.run_id for asker in askers])
+        except Exception:  # noqa: BLE001 - perhaps another's record cannot be read: the reader's own comes by itself
+            return await self._read([askers[0].run_id])

@@ -102,6 +102,19 @@ async def test_failed_read_fails_each_that_asks(reader: Reader) -> None:
     assert await found.of("a") == ([], 1)
 
 
+async def test_record_that_cannot_be_read_fails_for_who_asks_for_it(reader: Reader) -> None:
+    async def read(run_ids: Sequence[str]) -> list[HistoryEvents | None]:
+        if "b" in run_ids:
+            raise ValueError("damaged")
+        return await reader(run_ids)
+
+    reader.may_read.set()
+    a, b, c = await asked(SharedReads(read), "a", "b", "c")
+    assert (await a, await c) == (([], 1), ([], 1))
+    with pytest.raises(ValueError, match="damaged"):
+        await b
+
+
 async def test_who_waits_no_more_is_not_read_for(reader: Reader) -> None:
     found = SharedReads(reader)
     first, second = await asked(found, "a", "b")
