@@ -130,8 +130,9 @@ async def test_what_was_given_up_before_it_was_sent_is_not_sent(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert sorted(run.input_json for run in daemon.state.runs.values()) == ["1", "3", "5"]
-        for task in (gone := [asyncio.create_task(client.create(NewRun("task:a"))) for _ in range(3)]):
-            await asyncio.sleep(0)
+        gone = [asyncio.create_task(client.create(NewRun("task:a"))) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in gone:
             task.cancel()
         await asyncio.gather(*gone, return_exceptions=True)
         await client._creates.ended()
