@@ -17,6 +17,8 @@ from runsd.model.errors import NotFound
 T = TypeVar("T")
 
 MOST_RUNS = 64
+# What decoding a record raises that is not as it was written.
+UNREADABLE = (ValueError, TypeError, LookupError)
 
 # Of the first of these runs, at least one; None: there is no such run.
 Read = Callable[[Sequence[str]], Coroutine[Any, Any, list[T | None]]]
@@ -83,5 +85,6 @@ class SharedReads(Generic[T]):
     async def _read_first(self, askers: Sequence[_Asker[T]]) -> list[T | None]:
         try:
             return await self._read([asker.run_id for asker in askers])
-        except Exception:  # noqa: BLE001 - perhaps another's record cannot be read: the reader's own comes by itself
+        except UNREADABLE:
+            # Perhaps another's: the reader's own comes by itself.
             return await self._read([askers[0].run_id])

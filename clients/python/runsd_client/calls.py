@@ -47,7 +47,10 @@ class Call(Generic[T]):
 
 
 def create(run: NewRun, settings: Settings, project: str | None) -> Call[CreateAnswer]:
-    request = requests.create_request(run, settings, settings.project_or_default(project))
+    return create_of(requests.create_request(run, settings, settings.project_or_default(project)))
+
+
+def create_of(request: runs_pb2.CreateRunRequest) -> Call[CreateAnswer]:
     return Call("CreateRun", request, conversion.read_create_answer)
 
 

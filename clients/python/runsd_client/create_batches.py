@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import grpc
 import grpc.aio
 
-from runsd_client.calls import Call
+from runsd_client.calls import Call, create_of
 from runsd_client.conversion import read_create_answer
 from runsd_client.errors import RunsError, UnreachableError
 from runsd_client.proto.runs_pb2 import BatchCreateRunsRequest, CreateRunRequest, CreateRunResponse
@@ -158,7 +158,7 @@ class CreateBatches:
             _answer(one, _as_alone(one.request, answer))
 
     def _alone(self, request: CreateRunRequest) -> Awaitable[CreateAnswer]:
-        return self._once(Call("CreateRun", request, read_create_answer))
+        return self._once(create_of(request))
 
 
 def _answer(asked: _Asked, answer: CreateAnswer | None) -> None:
