@@ -106,6 +106,9 @@ async def test_it_executes_before_the_dispatcher_wakes(room: Room) -> None:
     assert room.dispatcher._is_asleep
     assert [claimed.run.run_id for claimed in room.executed] == [run_id]
     assert room.executed[0].run.status is RunStatus.RUNNING
+    created, started = (await room.store.queries.events(run_id, 0, 10)).events
+    assert (created.event_type, started.event_type) == (EventType.CREATED, EventType.STARTED)
+    assert created.created_at == started.created_at, "in one commit"
 
 
 async def test_what_is_woken_in_the_same_commit_goes_before_it(room: Room) -> None:
