@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from runsd.engine.creating import create_run
 from runsd.model.creation import NewRun
 from runsd.model.errors import FieldViolation, InvalidRequest, NotPossible
@@ -35,7 +33,7 @@ def _kept(history: History, last: Event) -> list[Step]:
         )
     failure = Failure.of(history, decode(last.payload_json).get("step_id", ""))
     return [
-        replace(step, is_expected=step.is_expected and not failure.led_to(step.step_id))
+        step._replace(is_expected=step.is_expected and not failure.led_to(step.step_id))
         for step in history.steps.values()
         if step.state.is_final and not failure.is_tried_again(step)
     ]

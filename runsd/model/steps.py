@@ -7,8 +7,9 @@ step that is completed, failed or skipped changes no more, but for a failed one 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from runsd.model.events import TERMINAL_TYPES, Event, EventType, Payload, decode, document
 from runsd.model.run import RunError, error_of, moment_of
@@ -31,7 +32,8 @@ class StepKind(Enum):
         return self in _WAITING_KINDS
 
 
-_WAITING_KINDS = frozenset({StepKind.RUN, StepKind.SLEEP, StepKind.SIGNAL, StepKind.APPROVAL})
+# Not sets: a member of an Enum is compared faster than it is hashed.
+_WAITING_KINDS = (StepKind.RUN, StepKind.SLEEP, StepKind.SIGNAL, StepKind.APPROVAL)
 
 
 class StepState(Enum):
@@ -48,11 +50,10 @@ class StepState(Enum):
         return self in _FINAL
 
 
-_FINAL = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED})
+_FINAL = (StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """`output_json` is JSON text, empty when there is none; times in microseconds.
 
     `failures` are the attempts that failed since the run's attempt began: interrupted ones do not count.
@@ -177,7 +178,7 @@ class History:
 
     def end(self, at: int) -> None:
         """The run is terminal: nothing of it goes on."""
-        self._replace({state: StepState.CANCELLED for state in StepState if not state.is_final}, completed_at=at)
+        self._replace(_ENDED, completed_at=at)
 
     def _reopen(self, failed_step_id: str) -> None:
         """The step that ended an attempt of the run is tried again, with what came of it; so is what had no end."""
@@ -188,10 +189,10 @@ class History:
             is_expected = step.is_expected and not failure.led_to(step_id)
             if step.state.is_final and not failure.is_tried_again(step):
                 if is_expected != step.is_expected:
-                    self.steps[step_id] = replace(step, is_expected=is_expected)
+                    self.steps[step_id] = step._replace(is_expected=is_expected)
                 continue
-            self.steps[step_id] = replace(
-                step, state=StepState.PENDING, failures=0, until=None, completed_at=None, is_expected=is_expected
+            self.steps[step_id] = step._replace(
+                state=StepState.PENDING, failures=0, until=None, completed_at=None, is_expected=is_expected
             )
             self.asked.pop(step_id, None)
             self.decisions.pop(step_id, None)
@@ -199,7 +200,7 @@ class History:
     def _replace(self, states: dict[StepState, StepState], **changed: int | None) -> None:
         for step_id, step in self.steps.items():
             if step.state in states:
-                self.steps[step_id] = replace(step, state=states[step.state], **changed)  # type: ignore[arg-type]
+                self.steps[step_id] = step._replace(state=states[step.state], **changed)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,8 @@ class Failure:
 EMITTED = "~emitted"
 # What an attempt of the run leaves unfinished; what waits outside it goes on waiting.
 _LET_GO = {StepState.RUNNING: StepState.PENDING}
+# What the end of the run leaves unfinished.
+_ENDED = {state: StepState.CANCELLED for state in StepState if not state.is_final}
 _STEP_TYPES = frozenset(
     {EventType.STEP_STARTED, EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_SKIPPED}
 )
@@ -255,8 +258,7 @@ def fold_step(before: Step | None, event_type: str, payload: Payload, at: int) -
     if event_type == EventType.STEP_STARTED:
         return _started(step, payload, at)
     if event_type == EventType.STEP_COMPLETED:
-        return replace(
-            step,
+        return step._replace(
             state=StepState.COMPLETED,
             output_json=document(payload, "output"),
             error=None,
@@ -270,7 +272,7 @@ def fold_step(before: Step | None, event_type: str, payload: Payload, at: int) -
         return _failed(step, payload, at)
     is_expected = payload.get("expected", step.is_expected)
     reason = payload.get("reason", "")
-    return replace(step, state=StepState.SKIPPED, completed_at=at, reason=reason, until=None, is_expected=is_expected)
+    return step._replace(state=StepState.SKIPPED, completed_at=at, reason=reason, until=None, is_expected=is_expected)
 
 
 def _new(payload: Payload) -> Step:
@@ -278,8 +280,7 @@ def _new(payload: Payload) -> Step:
 
 
 def _started(step: Step, payload: Payload, at: int) -> Step:
-    return replace(
-        step,
+    return step._replace(
         state=StepState.WAITING if step.kind.waits else StepState.RUNNING,
         attempt=payload.get("attempt", 1),
         error=None,
@@ -292,8 +293,7 @@ def _started(step: Step, payload: Payload, at: int) -> Step:
 
 def _failed(step: Step, payload: Payload, at: int) -> Step:
     retry_at = moment_of(payload, "retry_at")
-    return replace(
-        step,
+    return step._replace(
         state=StepState.FAILED if retry_at is None else StepState.PENDING,
         failures=step.failures + 1,
         error=error_of(payload),

@@ -39,19 +39,30 @@ def read_records(connection: sqlite3.Connection, run_ids: Sequence[str], logs_li
 
 
 def _record(connection: sqlite3.Connection, run_id: str, logs_limit: int) -> Record | None:
-    found = find_run(connection, run_id)
-    if found is None:
+    row = connection.execute(_WHOLE, (run_id,)).fetchone()
+    if row is None:
         return None
-    number, run = found
+    number, input_json, config_json, output_json, has_logs, has_artifacts, *of_run = row
+    run = run_from_row(of_run)
     history = _steps(connection, number, run) if run.kind is RunKind.WORKFLOW else History()
+    artifacts = read_artifacts(connection, number, "", ARTIFACTS_IN_RECORD) if has_artifacts else ()
     return Record(
         run,
-        read_documents(connection, number),
-        _log_tail(connection, number, logs_limit),
-        {artifact.name: artifact for artifact in read_artifacts(connection, number, "", ARTIFACTS_IN_RECORD)},
+        Documents(input_json, config_json, output_json),
+        _log_tail(connection, number, logs_limit) if has_logs else LogTail(),
+        {artifact.name: artifact for artifact in artifacts},
         history.shown(),
         history.truncated,
     )
+
+
+# Most runs have neither output nor artifacts: two statements less.
+_WHOLE = (
+    "SELECT run_no, input_json, config_json, output_json, "
+    "EXISTS (SELECT 1 FROM events e WHERE e.run_no = runs.run_no AND event_type = 'log'), "
+    "EXISTS (SELECT 1 FROM artifacts a WHERE a.run_no = runs.run_no), "
+    f"{RUN_COLUMNS} FROM runs JOIN documents USING (run_no) WHERE run_id = ?"
+)
 
 
 def find_run(connection: sqlite3.Connection, run_id: str) -> tuple[int, Run] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from runsd.model.events import Event, EventType, Payload, decode
 from runsd.model.run import Run, RunStatus
@@ -52,7 +52,7 @@ class StepLog:
         self._history.signals.clear()
         step = self._history.steps.get(payload.get("step_id", ""))
         if step is not None:
-            self._history.steps[step.step_id] = replace(step, output_json="")
+            self._history.steps[step.step_id] = step._replace(output_json="")
         self.count = len(self._history.steps)
 
     def _step_faults(self, event_type: str, payload: Payload) -> Iterator[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from runsd_client.proto import run_pb2
 
 from runsd.api.conversion import STEP_KINDS, STEP_OUTPUT_CHARACTERS, STEP_STATES, STEPS_BYTES, step_messages
@@ -21,8 +19,8 @@ def test_every_kind_and_state_of_the_contract() -> None:
 
 
 def test_a_step_as_a_message() -> None:
-    failed = replace(
-        STEP, state=StepState.PENDING, error=RunError("no", "own"), until=2_000_000, child_run_id="r2", detail="task:a"
+    failed = STEP._replace(
+        state=StepState.PENDING, error=RunError("no", "own"), until=2_000_000, child_run_id="r2", detail="task:a"
     )
     [message], truncated = step_messages([failed])
     assert not truncated
@@ -38,21 +36,21 @@ def test_a_step_as_a_message() -> None:
 
 def test_steps_stand_below_the_nearest_that_is_shown() -> None:
     ids = ("m", "m[0]", "m[0]/b", "hidden", "hidden/x", "hidden/x/y")
-    steps = [replace(STEP, step_id=i, kind=StepKind.VALUE if i == "hidden" else STEP.kind) for i in ids]
+    steps = [STEP._replace(step_id=i, kind=StepKind.VALUE if i == "hidden" else STEP.kind) for i in ids]
     shown = {message.step_id: message.parent_step_id for message in step_messages(steps)[0]}
     assert shown == {"m": "", "m[0]": "m", "m[0]/b": "m[0]", "hidden/x": "", "hidden/x/y": "hidden/x"}
 
 
 def test_a_long_output_is_left_out() -> None:
-    fits, too_long = (replace(STEP, output_json="ä" * (STEP_OUTPUT_CHARACTERS + n)) for n in (0, 1))
+    fits, too_long = (STEP._replace(output_json="ä" * (STEP_OUTPUT_CHARACTERS + n)) for n in (0, 1))
     assert [len(m.output_json) for m in step_messages([fits, too_long])[0]] == [STEP_OUTPUT_CHARACTERS, 0]
 
 
 def test_a_record_stays_small_enough_for_a_grpc_client() -> None:
-    steps = [replace(STEP, step_id=f"s{n}", output_json="x" * STEP_OUTPUT_CHARACTERS) for n in range(1000)]
+    steps = [STEP._replace(step_id=f"s{n}", output_json="x" * STEP_OUTPUT_CHARACTERS) for n in range(1000)]
     messages, truncated = step_messages(steps)
     assert truncated
     assert 100 < len(messages) < 1000
     assert sum(m.ByteSize() for m in messages) <= STEPS_BYTES
-    messages, truncated = step_messages([replace(step, output_json="{}") for step in steps])
+    messages, truncated = step_messages([step._replace(output_json="{}") for step in steps])
     assert (len(messages), truncated) == (1000, False)
