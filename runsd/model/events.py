@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+import orjson
+
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _RESERVED = re.compile(r"(run|step|approval)(\..*)?|artifact|signal")
 MAX_TYPE_LENGTH = 100
@@ -105,31 +107,37 @@ def compact(value: object) -> str:
     return text if text.isascii() or is_utf8(text) else _escaped(value)
 
 
-# What most members are; to ask whether one is a Mapping takes longer than to write it.
-_PLAIN = frozenset({str, int, float, bool, list, type(None)})
-
-
 def encode(value: object) -> str:
     """JSON text of a payload; `Raw` members of it and of the objects inside stay as they are."""
+    try:
+        return orjson.dumps(value, _embedded, orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+    except TypeError:
+        # Whole numbers beyond 64 bits, lone surrogates, more than 254 levels.
+        return _encode_anything(value)
+
+
+def _embedded(value: object) -> object:
+    if isinstance(value, Raw):
+        return orjson.Fragment(str(value))
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError
+
+
+def _encode_anything(value: object) -> str:
     if isinstance(value, Raw):
         return value
     if not isinstance(value, Mapping):
         return compact(value)
-    own = {
-        key: member
-        for key, member in value.items()
-        if type(member) not in _PLAIN and isinstance(member, (Raw, Mapping))
-    }
-    if not own:
-        return compact(value if type(value) is dict else dict(value))
+    own = {key: member for key, member in value.items() if isinstance(member, (Raw, Mapping))}
     plain = compact({key: member for key, member in value.items() if key not in own})
-    members = ",".join(f"{compact(key)}:{encode(member)}" for key, member in own.items())
-    return f"{plain[:-1]}{',' if len(plain) > 2 else ''}{members}}}"
+    members = ",".join(f"{compact(key)}:{_encode_anything(member)}" for key, member in own.items())
+    return f"{plain[:-1]}{',' if own and len(plain) > 2 else ''}{members}}}"
 
 
 def document(payload: Payload, key: str) -> str:
     """A member as JSON text: as it came when fresh, spelled anew when read back; empty when absent."""
-    return encode(payload[key]) if key in payload else ""
+    return _encode_anything(payload[key]) if key in payload else ""
 
 
 def decode(payload_json: str) -> dict[str, Any]:
