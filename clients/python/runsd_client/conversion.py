@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -202,4 +202,8 @@ def read_time(message: Message, field: str) -> datetime | None:
     if not message.HasField(field):
         return None
     moment: Timestamp = getattr(message, field)
-    return moment.ToDatetime(tzinfo=UTC)
+    # As `ToDatetime`, in half the time: a run has four.
+    return _EPOCH + timedelta(0, moment.seconds, moment.nanos // 1000)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

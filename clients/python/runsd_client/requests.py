@@ -6,7 +6,8 @@ every field at fault.
 
 from __future__ import annotations
 
-import uuid
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
@@ -141,7 +142,9 @@ def batch_request(runs: Sequence[NewRun], settings: Settings, project: str) -> r
 
 
 def new_key() -> str:
-    return uuid.uuid4().hex
+    """Keys in order of time stand beside each other in the daemon's index: keys at random are a page of it each."""
+    milliseconds = time.time_ns() // 1_000_000
+    return f"{milliseconds:012x}{os.urandom(10).hex()}"
 
 
 def fill(message: M, values: Mapping[str, Any]) -> M:

@@ -97,7 +97,8 @@ class WaitBatches:
         batch = self._batch()
         future = batch.add(run_id)
         try:
-            async with asyncio.timeout(seconds):
+            # The stream ends by itself after the longest.
+            async with asyncio.timeout(None if seconds >= LONGEST_CALL_SECONDS else seconds):
                 return await future
         except TimeoutError:
             return None
