@@ -7,7 +7,6 @@ They end with the daemon. A thread cannot be ended from outside: one that does n
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from inspect import iscoroutinefunction
@@ -18,7 +17,7 @@ import structlog
 from runsd.adapters.base import AttemptSpec, Ended, Output
 from runsd.adapters.containment import Containment, contain_tasks, in_thread
 from runsd.model.attempt import Offsets, Outcome
-from runsd.model.events import Draft
+from runsd.model.events import Draft, read_json
 from runsd.model.run import ErrorCode, RunError
 from runsd.model.targets import PythonCallable
 from runsd.model.times import rfc3339
@@ -197,8 +196,8 @@ def _context(spec: AttemptSpec, buffer: OutputBuffer) -> Context:
         project=run.project,
         target=run.target,
         attempt=run.attempt,
-        input=json.loads(documents.input_json or "null"),
-        config=json.loads(documents.config_json or "null"),
+        input=read_json(documents.input_json or "null"),
+        config=read_json(documents.config_json or "null"),
         state_dir=directory.state,
         artifacts_dir=directory.artifacts,
         address=spec.address,

@@ -45,7 +45,7 @@ def checked_request(catalog: Catalog, request: CreateRequest, payload_limit: int
         run_id=new_run_id(),
         project=project.id,
         target=Target.parse(request.target),
-        request=request._replace(project=project.id),
+        request=request if request.project == project.id else request._replace(project=project.id),
         timeout_seconds=definition.timeout_seconds if timeout is None else timeout,
         backoff_limit=definition.backoff_limit if backoff is None else backoff,
     )

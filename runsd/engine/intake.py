@@ -66,7 +66,8 @@ class Intake:
                 faults.append(FieldViolation(f"{here}.project", f"must be empty or {project!r}, as the batch's"))
                 continue
             try:
-                new.append(checked_request(self._catalog, request._replace(project=project), self._payload_limit))
+                request = request if request.project else request._replace(project=project)
+                new.append(checked_request(self._catalog, request, self._payload_limit))
             except InvalidRequest as error:
                 faults.extend(fault.inside(here) for fault in error.violations)
             except (NotFound, NotPossible) as error:

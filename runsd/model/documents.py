@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from runsd.model.events import is_utf8
+from runsd.model.events import is_utf8, reader
 
 # Pairs of them spell a character, so what is read decides.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -65,4 +65,4 @@ def _no_constant(name: str) -> NoReturn:
 
 
 # Made once, since making a decoder costs more than reading most documents.
-_decode = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
+_decode = reader(json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+# Made once, since making an encoder costs more than most values.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _ATOMS = (str, bool, int, type(None))
 
 
@@ -14,7 +16,7 @@ class NotJson(ValueError):
 def dumps(value: object) -> str:
     """Raises NotJson."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _encode(value)
         text.encode()
     except RecursionError:
         raise NotJson("$ is nested too deeply") from None

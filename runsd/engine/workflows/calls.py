@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
 from runsd.adapters.containment import in_thread
+from runsd.model.events import read_json
 from runsd.model.run import ErrorCode, RunError
 from runsd.sdk.documents import NotJson, detail_json, dumps
 from runsd.sdk.failure import describe, printable
@@ -123,4 +123,4 @@ def failed_step_of(error: BaseException | None) -> str:
 
 
 def native(output_json: str) -> Any:
-    return json.loads(output_json) if output_json else None
+    return read_json(output_json) if output_json else None
