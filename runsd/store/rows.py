@@ -30,16 +30,15 @@ HISTORY_EVENT_TYPES = (
     "step.started", "step.completed", "step.failed", "step.skipped",
     "approval.requested", "approval.decided", "signal", "run.retrying", "run.interrupted",
 )  # fmt: skip
+_IS_HISTORY = f"({' OR '.join(f'event_type = {event_type!r}' for event_type in HISTORY_EVENT_TYPES)})"
 HISTORY = (
-    f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY history_of_run WHERE run_no = ? "
-    f"AND event_type IN ({', '.join(map(repr, HISTORY_EVENT_TYPES))}) ORDER BY event_id"
+    f"SELECT {EVENT_COLUMNS} FROM events INDEXED BY history_of_run WHERE run_no = ? AND {_IS_HISTORY} ORDER BY event_id"
 )
 # What counts for the limit of a record; attempts do not.
 _COUNTED = "FILTER (WHERE event_type NOT IN ('run.retrying', 'run.interrupted'))"
 HISTORY_SINCE = (
     f"SELECT max(event_id), count(*) {_COUNTED}, sum(length(payload_json)) {_COUNTED} "
-    "FROM events INDEXED BY history_of_run WHERE run_no = ? AND event_id > ? "
-    f"AND event_type IN ({', '.join(map(repr, HISTORY_EVENT_TYPES))})"
+    f"FROM events INDEXED BY history_of_run WHERE run_no = ? AND event_id > ? AND {_IS_HISTORY}"
 )
 
 
