@@ -51,6 +51,13 @@ test("a create is made again with the key that it had", async () => {
   assert.notEqual(next?.idempotency_key, first?.idempotency_key);
 });
 
+test("keys stand in order of time", async () => {
+  const began = Date.now();
+  const [sent] = await create();
+  const made = parseInt(sent?.idempotency_key.slice(0, 12) ?? "", 16);
+  assert.ok(began <= made && made <= Date.now());
+});
+
 test("no more than three times, and not after a refusal", async () => {
   const { RESOURCE_EXHAUSTED, FAILED_PRECONDITION } = grpc.status;
   await assert.rejects(create(...Array<grpc.status>(5).fill(RESOURCE_EXHAUSTED)), OverloadedError);

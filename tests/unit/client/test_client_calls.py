@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,6 +96,14 @@ def test_a_create_that_is_sent_again_creates_one_run(daemon: FakeDaemon, client:
     assert len(daemon.requests("CreateRun")) == 3
     client.create_task_run("task:a")
     assert len(daemon.state.runs) == 2
+
+
+def test_keys_stand_in_order_of_time(daemon: FakeDaemon, client: RunsClient) -> None:
+    began = time.time_ns() // 1_000_000
+    client.create_task_run("task:a")
+    [sent] = daemon.requests("CreateRun")
+    assert len(sent.idempotency_key) == 32
+    assert began <= int(sent.idempotency_key[:12], 16) <= time.time_ns() // 1_000_000
 
 
 def test_a_key_that_was_given_is_kept(daemon: FakeDaemon, client: RunsClient) -> None:

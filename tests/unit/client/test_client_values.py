@@ -32,6 +32,13 @@ JSON_VALUES = st.recursive(
 )
 
 
+@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)))
+def test_times_are_those_of_the_wire(moment: datetime) -> None:
+    message = run_pb2.Event()
+    message.created_at.FromDatetime(moment)
+    assert read_event(message).created_at == moment
+
+
 def test_a_run_has_every_field_of_the_record() -> None:
     wire = {field.name.removesuffix("_json") for field in run_pb2.Run.DESCRIPTOR.fields}
     assert {field.name for field in fields(Run)} == wire

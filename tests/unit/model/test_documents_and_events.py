@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runsd.model.documents import checked, checked_bytes
-from runsd.model.events import Raw, decode, document, emitted, encode, is_utf8
+from runsd.model.events import EventType, Raw, decode, document, emitted, encode, is_utf8, read_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -27,6 +29,52 @@ def test_raw_documents_stay_as_they_came(value: Any, indent: int | None) -> None
     assert decode(payload) == {"input": value, "error": {"detail": value, "code": "c"}}
     assert document({"input": Raw(text)}, "input") == text
     assert document({}, "input") == ""
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**63,
+        -(2**70),
+        nested(300),
+        {1: "a"},
+        {EventType.LOG: 1},
+        EventType.LOG,
+        MappingProxyType({"a": 1}),
+        "\ud800",
+        1e16,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_payloads_are_written_whatever_is_in_them(value: Any) -> None:
+    """Also what the fast encoder does not take, beside documents that stay as they came."""
+    payload = encode({"value": value, "input": Raw("[1.0, 2]"), "error": {"detail": Raw(" 1 ")}})
+    assert '"input":[1.0, 2]' in payload
+    assert '"detail": 1 ' in payload
+    plain = dict(value) if isinstance(value, MappingProxyType) else value
+    assert decode(payload)["value"] == json.loads(json.dumps(plain))
+
+
+SPACES = st.text(" \t\r\n", max_size=2)
+
+
+@given(SPACES, VALUES.map(json.dumps), SPACES | st.text(max_size=2))
+def test_json_is_read_as_by_the_standard_library(before: str, text: str, after: str) -> None:
+    text = f"{before}{text}{after}"
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            read_json(text)
+    else:
+        assert read_json(text) == value
 
 
 @given(st.text())

@@ -66,7 +66,9 @@ class CreateRunRequest(_message.Message):
     backoff_limit: _builtins.int
     """Retries after the first attempt, up to 1000. Unset: the definition's."""
     idempotency_key: _builtins.str
-    """The same key (up to 200 characters, per project) makes one run, however often it is sent."""
+    """The same key (up to 200 characters, per project) makes one run, however often it is sent. Keys that begin with
+    the time, such as UUIDs of version 7, cost the daemon less than keys at random.
+    """
     priority: _builtins.int
     """Higher starts earlier, -1000 to 1000."""
     concurrency_key: _builtins.str

@@ -44,7 +44,10 @@ export interface CreateRunRequest {
   backoff_limit?:
     | number
     | undefined;
-  /** The same key (up to 200 characters, per project) makes one run, however often it is sent. */
+  /**
+   * The same key (up to 200 characters, per project) makes one run, however often it is sent. Keys that begin with
+   * the time, such as UUIDs of version 7, cost the daemon less than keys at random.
+   */
   idempotency_key: string;
   /** Higher starts earlier, -1000 to 1000. */
   priority: number;
