@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -46,49 +49,39 @@ _STEP_STATES = {number: state for state, number in STEP_STATE_NUMBERS.items()}
 
 
 def read_run(message: run_pb2.Run) -> Run:
-    return Run(
-        run_id=message.run_id,
-        kind=_KINDS.get(message.kind, RunKind.UNSPECIFIED),
-        status=_STATUSES.get(message.status, RunStatus.UNSPECIFIED),
-        project=message.project,
-        name=message.name,
-        target=message.target,
-        input=read_document(message.input_json),
-        config=read_document(message.config_json),
-        output=read_document(message.output_json),
-        error=_read_error(message.error) if message.HasField("error") else None,
-        logs=message.logs,
-        logs_truncated=message.logs_truncated,
-        artifacts=tuple(map(read_artifact, message.artifacts)),
-        duration_ms=message.duration_ms if message.HasField("duration_ms") else None,
-        exit_code=message.exit_code if message.HasField("exit_code") else None,
-        created_at=read_time(message, "created_at"),
-        started_at=read_time(message, "started_at"),
-        completed_at=read_time(message, "completed_at"),
-        updated_at=read_time(message, "updated_at"),
-        parent_run_id=message.parent_run_id,
-        root_run_id=message.root_run_id,
-        waiting_reason=message.waiting_reason,
-        schedule_id=message.schedule_id,
-        batch_id=message.batch_id,
-        trigger_kind=_TRIGGER_KINDS.get(message.trigger_kind, TriggerKind.UNSPECIFIED),
-        trigger_id=message.trigger_id,
-        created_by=message.created_by,
-        metadata=read_document(message.metadata_json) or {},
-        attempt=message.attempt,
-        timeout_seconds=message.timeout_seconds,
-        backoff_limit=message.backoff_limit,
-        idempotency_key=message.idempotency_key,
-        cancel_requested=message.cancel_requested,
-        priority=message.priority,
-        concurrency_key=message.concurrency_key,
-        start_after=read_time(message, "start_after"),
-        expires_after=read_time(message, "expires_after"),
-        retry_of_run_id=message.retry_of_run_id,
-        steps=tuple(map(read_step, message.steps)),
-        steps_truncated=message.steps_truncated,
-        scheduled_for=read_time(message, "scheduled_for"),
-    )
+    # As part of a page it would keep all of the page.
+    own = run_pb2.Run()
+    own.CopyFrom(message)
+    return Run.reading(partial(_run_member, own))
+
+
+def _run_member(message: run_pb2.Run, name: str) -> Any:
+    read = _RUN_MEMBERS.get(name)
+    return getattr(message, name) if read is None else read(message)
+
+
+# Those that are not the message's own.
+_RUN_MEMBERS: dict[str, Callable[[run_pb2.Run], Any]] = {
+    "kind": lambda run: _KINDS.get(run.kind, RunKind.UNSPECIFIED),
+    "status": lambda run: _STATUSES.get(run.status, RunStatus.UNSPECIFIED),
+    "trigger_kind": lambda run: _TRIGGER_KINDS.get(run.trigger_kind, TriggerKind.UNSPECIFIED),
+    "input": lambda run: read_document(run.input_json),
+    "config": lambda run: read_document(run.config_json),
+    "output": lambda run: read_document(run.output_json),
+    "metadata": lambda run: read_document(run.metadata_json) or {},
+    "error": lambda run: _read_error(run.error) if run.HasField("error") else None,
+    "artifacts": lambda run: tuple(map(read_artifact, run.artifacts)),
+    "steps": lambda run: tuple(map(read_step, run.steps)),
+    "duration_ms": lambda run: run.duration_ms if run.HasField("duration_ms") else None,
+    "exit_code": lambda run: run.exit_code if run.HasField("exit_code") else None,
+    "created_at": lambda run: read_time(run, "created_at"),
+    "started_at": lambda run: read_time(run, "started_at"),
+    "completed_at": lambda run: read_time(run, "completed_at"),
+    "updated_at": lambda run: read_time(run, "updated_at"),
+    "start_after": lambda run: read_time(run, "start_after"),
+    "expires_after": lambda run: read_time(run, "expires_after"),
+    "scheduled_for": lambda run: read_time(run, "scheduled_for"),
+}
 
 
 def read_step(message: run_pb2.Step) -> Step:

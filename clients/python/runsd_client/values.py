@@ -6,11 +6,11 @@ what is not set is None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -95,6 +95,28 @@ class Record:
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
 
 
+class Unread(Record):
+    """Base of a value with many members: each is read when it is first asked for, as most of them never are."""
+
+    __slots__ = ("_read",)
+
+    @classmethod
+    def reading(cls, read: Callable[[str], Any]) -> Self:
+        """`read` gives a member by its name. It is called at most once for each, or once for each thread."""
+        value = object.__new__(cls)
+        object.__setattr__(value, "_read", read)
+        return value
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in self.__dataclass_fields__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            member = self._read(name)
+            object.__setattr__(self, name, member)
+            return member
+
+
 def rfc3339(moment: datetime) -> str:
     """UTC, with milliseconds, or microseconds where there are any."""
     timespec = "microseconds" if moment.microsecond % 1000 else "milliseconds"
@@ -156,7 +178,7 @@ class Step(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Run(Record):
+class Run(Unread):
     """One durable execution of a target. `logs`, `artifacts` and `steps` are empty in lists.
 
     `steps` are those of a workflow, in the order in which they began. `scheduled_for` is the occurrence of
