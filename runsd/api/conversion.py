@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from runsd_client.proto import definitions_pb2, run_pb2, runs_pb2
@@ -56,6 +57,8 @@ STATUSES_BY_NUMBER = {number: status for status, number in STATUSES.items()}
 TRIGGERS_BY_NUMBER = {number: trigger for trigger, number in TRIGGERS.items()}
 
 
+# Whatever a commit brings has the time of it. Callers put it into a message, which copies it.
+@lru_cache(maxsize=64)
 def timestamp(microseconds: int | None) -> Timestamp | None:
     if microseconds is None:
         return None
