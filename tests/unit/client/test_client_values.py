@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import FrozenInstanceError, fields
+import pickle
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -111,7 +113,34 @@ def test_a_full_run() -> None:
     assert shown["kind"] == "workflow"
 
 
+def a_run() -> run_pb2.Run:
+    return run_pb2.Run(run_id="r1", name="n", input_json='{"a": 1}', steps=[run_pb2.Step(step_id="s")])
+
+
+def test_a_run_that_nobody_has_looked_at_is_a_value_like_others() -> None:
+    """Its members are read when they are asked for; that shows nowhere."""
+    for copied in (copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run)), replace):
+        assert copied(read_run(a_run())) == read_run(a_run())
+    assert replace(read_run(a_run()), name="m").input == {"a": 1}
+    assert "steps=(Step(step_id='s'" in repr(read_run(a_run()))
+    assert asdict(read_run(a_run()))["input"] == {"a": 1}
+    with pytest.raises(AttributeError, match="'Run' object has no attribute 'staus'"):
+        read_run(a_run()).staus  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(read_run(a_run()), "staus")
+
+
+def test_a_run_is_as_it_came_whatever_becomes_of_its_message() -> None:
+    message = a_run()
+    run = read_run(message)
+    message.name = "changed"
+    message.steps.add(step_id="another")
+    assert (run.name, len(run.steps)) == ("n", 1)
+    assert run.metadata is run.metadata
+
+
 def test_values_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        read_run(a_run()).name = "m"  # type: ignore[misc]
     event = read_event(run_pb2.Event(event_id=1, event_type="log", payload_json="{}"))
     with pytest.raises(FrozenInstanceError):
         event.event_id = 2  # type: ignore[misc]
