@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ from runsd_client.values import (
 )
 
 T = TypeVar("T")
+
+# To end a connection takes milliseconds. After so long it goes on by itself.
+CLOSE_SECONDS = 1.0
 
 
 class RunsClient(ClientCore):
@@ -230,7 +234,10 @@ class RunsClient(ClientCore):
         """Ends the connection, and streams with it."""
         self._closed = True
         if "_channel" in self.__dict__:
-            self._channel.close()
+            # gRPC waits for ever for a call that Ctrl-C interrupted while it began.
+            closing = threading.Thread(target=self._channel.close, name="closing the channel", daemon=True)
+            closing.start()
+            closing.join(CLOSE_SECONDS)
 
     def __enter__(self) -> Self:
         return self
