@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from runsd_client.artifact_files import ArtifactFile, destination, find_artifact
 from runsd_client.calls import Call
 from runsd_client.core import ClientCore
 from runsd_client.cursors import ArtifactCursor, Cursor, EventCursor, WatchCursor
+from runsd_client.interruptions import Interruptions
 from runsd_client.proto.admin_pb2_grpc import AdminStub
 from runsd_client.proto.definitions_pb2_grpc import DefinitionsStub
 from runsd_client.proto.runs_pb2_grpc import RunsStub
@@ -41,9 +41,6 @@ from runsd_client.values import (
 )
 
 T = TypeVar("T")
-
-# To end a connection takes milliseconds. After so long it goes on by itself.
-CLOSE_SECONDS = 1.0
 
 
 class RunsClient(ClientCore):
@@ -234,10 +231,7 @@ class RunsClient(ClientCore):
         """Ends the connection, and streams with it."""
         self._closed = True
         if "_channel" in self.__dict__:
-            # gRPC waits for ever for a call that Ctrl-C interrupted while it began.
-            closing = threading.Thread(target=self._channel.close, name="closing the channel", daemon=True)
-            closing.start()
-            closing.join(CLOSE_SECONDS)
+            self._interruptions.close(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -246,6 +240,10 @@ class RunsClient(ClientCore):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @cached_property
+    def _interruptions(self) -> Interruptions:
+        return Interruptions()
 
     @cached_property
     def _channel(self) -> grpc.Channel:
@@ -280,7 +278,8 @@ class RunsClient(ClientCore):
         """gRPC has an error of its own for a channel that another thread closes just now."""
         self._check_open()
         try:
-            yield
+            with self._interruptions.noted():
+                yield
         except ValueError:
             self._check_open()
             raise
@@ -304,11 +303,12 @@ class RunsClient(ClientCore):
             method = getattr(self._stubs["runs"], cursor.method)
             stream = method(cursor.request(), metadata=self._settings.call_metadata)
         try:
-            for answer in stream:
-                tries.succeeded()
-                yield from cursor.accept(answer)
-                if cursor.finished:
-                    return
+            with self._interruptions.noted():
+                for answer in stream:
+                    tries.succeeded()
+                    yield from cursor.accept(answer)
+                    if cursor.finished:
+                        return
             if (last_check := cursor.stream_ended()) is not None:
                 yield from self._once(last_check)
         finally:

@@ -97,8 +97,7 @@ class WaitBatches:
         batch = self._batch()
         future = batch.add(run_id)
         try:
-            # The stream ends by itself after the longest.
-            async with asyncio.timeout(None if seconds >= LONGEST_CALL_SECONDS else seconds):
+            async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
             return None
