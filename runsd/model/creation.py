@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from runsd.model.events import Payload, Raw
 from runsd.model.record import Documents
@@ -66,7 +65,7 @@ class NewRun(NamedTuple):
     def created_payload(self, root_run_id: str, now: int) -> Payload:
         """Members that are unset are left out, so that the event stays small."""
         request = self.request
-        payload: dict[str, Any] = {
+        always = {
             "run_id": self.run_id,
             "project": self.project,
             "kind": self.target.kind.value,
@@ -74,26 +73,28 @@ class NewRun(NamedTuple):
             "root_run_id": root_run_id,
             "trigger_kind": request.trigger_kind.value,
         }
-        payload |= {name: value for name, value in zip(_AS_SENT, _as_sent(request), strict=True) if value}
-        if self.timeout_seconds:
-            payload["timeout_seconds"] = self.timeout_seconds
-        if self.backoff_limit:
-            payload["backoff_limit"] = self.backoff_limit
-        if request.scheduled_for is not None:
-            payload["scheduled_for"] = rfc3339(request.scheduled_for)
-        if request.start_after_seconds > 0:
-            payload["start_after"] = rfc3339(after(now, request.start_after_seconds))
-        if request.expires_after_seconds > 0:
-            payload["expires_after"] = rfc3339(after(now, request.expires_after_seconds))
-        for name, text in (("metadata", request.metadata_json), ("retry", request.retry_json)):
-            if text:
-                payload[name] = Raw(text)
-        return payload | self.documents.payload()
+        optional = {
+            "name": request.name,
+            "metadata": Raw(request.metadata_json),
+            "parent_run_id": request.parent_run_id,
+            "schedule_id": request.schedule_id,
+            "scheduled_for": "" if request.scheduled_for is None else rfc3339(request.scheduled_for),
+            "batch_id": request.batch_id,
+            "trigger_id": request.trigger_id,
+            "created_by": request.created_by,
+            "retry_of_run_id": request.retry_of_run_id,
+            "idempotency_key": request.idempotency_key,
+            "concurrency_key": request.concurrency_key,
+            "priority": request.priority,
+            "timeout_seconds": self.timeout_seconds,
+            "backoff_limit": self.backoff_limit,
+            "retry": Raw(request.retry_json),
+            "start_after": _moment(now, request.start_after_seconds),
+            "expires_after": _moment(now, request.expires_after_seconds),
+            **self.documents.payload(),
+        }
+        return always | {key: value for key, value in optional.items() if value}
 
 
-# Members of the event that are the request's own.
-_AS_SENT = (
-    "name", "parent_run_id", "schedule_id", "batch_id", "trigger_id", "created_by", "retry_of_run_id",
-    "idempotency_key", "concurrency_key", "priority",
-)  # fmt: skip
-_as_sent = attrgetter(*_AS_SENT)
+def _moment(now: int, seconds: float) -> str:
+    return rfc3339(after(now, seconds)) if seconds > 0 else ""
