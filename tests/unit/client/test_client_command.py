@@ -620,46 +620,6 @@ def test_ctrl_c_leaves_the_run_alone(daemon: FakeDaemon) -> None:
     assert daemon.requests("CancelRun") == []
 
 
-# As if Ctrl-C came just when gRPC has begun a call, and not yet the thread that would see its end.
-INTERRUPTED_WHILE_IT_BEGINS = """
-import grpc._channel
-
-def interrupted(state):
-    raise KeyboardInterrupt
-
-assert callable(grpc._channel._run_channel_spin_thread)
-grpc._channel._run_channel_spin_thread = interrupted
-from runsd_client.cli import main
-main()
-"""
-
-
-def test_ctrl_c_just_when_a_stream_begins(daemon: FakeDaemon) -> None:
-    command = [sys.executable, "-c", INTERRUPTED_WHILE_IT_BEGINS, "start", "task:a", "--follow"]
-    result = subprocess.run(command, capture_output=True, timeout=30, check=False)
-    assert result.returncode == 130
-    assert b"run run-1 goes on; follow it with `runs events run-1 --follow`" in result.stderr
-
-
-CLOSED_WHEN_PYTHON_ENDS = """
-from runsd_client import RunsClient
-
-def session():
-    with RunsClient() as client:
-        yield client.list()
-
-held = session()
-next(held)
-print("held")
-"""
-
-
-def test_a_client_that_is_closed_when_python_ends_ends_with_it(daemon: FakeDaemon) -> None:
-    command = [sys.executable, "-c", CLOSED_WHEN_PYTHON_ENDS]
-    result = subprocess.run(command, capture_output=True, timeout=30, check=False)
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"held\n", b"")
-
-
 def test_watch_until_ctrl_c(daemon: FakeDaemon) -> None:
     daemon.add_run()
     with process("watch", "--after", "0", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
